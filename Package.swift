@@ -1,0 +1,83 @@
+// swift-tools-version: 6.3
+import PackageDescription
+
+/// Cores and codecs: pure Swift, every unsafe operation named, no warning left.
+let core: [SwiftSetting] = [.swiftLanguageMode(.v6), .strictMemorySafety(), .treatAllWarnings(as: .error)]
+/// Everything that talks to the kernel or to people.
+let edge: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .error)]
+
+let package = Package(
+  name: "roost",
+  products: [.executable(name: "roost", targets: ["roost"])],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+  ],
+  targets: [
+    // Cores: values in, values out. No clock, no I/O, no Foundation.
+    .target(name: "Basis", path: "Sources/Cores/Basis", swiftSettings: core),
+    .target(name: "Wire", dependencies: ["Basis"], path: "Sources/Cores/Wire", swiftSettings: core),
+    .target(name: "VRRP", dependencies: ["Basis", "Wire"], path: "Sources/Cores/VRRP", swiftSettings: core),
+    .target(name: "Health", dependencies: ["Basis"], path: "Sources/Cores/Health", swiftSettings: core),
+    .target(name: "Balancing", dependencies: ["Basis", "Wire"], path: "Sources/Cores/Balancing", swiftSettings: core),
+    .target(name: "HTTP1", path: "Sources/Cores/HTTP1", swiftSettings: core),
+    .target(name: "Node", dependencies: ["Basis", "Wire", "VRRP", "Health", "Balancing"], swiftSettings: core),
+
+    .target(
+      name: "Configuration",
+      dependencies: ["Basis", "Wire", "VRRP", "Health", "Balancing", "Node", .product(name: "Yams", package: "Yams")],
+      swiftSettings: edge),
+
+    // System: the kernel's interfaces.
+    .target(name: "CLinux", path: "Sources/System/CLinux"),
+    .target(name: "Linux", dependencies: ["CLinux", "Basis", "Wire"], path: "Sources/System/Linux", swiftSettings: edge),
+
+    // Edges: what runs beside the loop.
+    .target(
+      name: "Proxy", dependencies: ["Linux", "CLinux", "Basis", "Wire", "Balancing"], path: "Sources/Edges/Proxy",
+      swiftSettings: edge),
+    .target(
+      name: "Prober", dependencies: ["Linux", "CLinux", "Basis", "Wire", "Health", "HTTP1"], path: "Sources/Edges/Prober",
+      swiftSettings: edge),
+    .target(
+      name: "Control", dependencies: ["Linux", "CLinux", "Basis", "HTTP1"], path: "Sources/Edges/Control",
+      swiftSettings: edge),
+    .target(
+      name: "Telemetry", dependencies: ["Node", "Linux", "CLinux", "Basis", "Wire"], path: "Sources/Edges/Telemetry",
+      swiftSettings: edge),
+
+    // Tools: the cluster on one machine, and on virtual time.
+    .target(name: "Scenario", dependencies: ["Basis"], path: "Sources/Tools/Scenario", swiftSettings: edge),
+    .target(
+      name: "Simulator", dependencies: ["Scenario", "Node", "Basis", "Wire", "VRRP", "Health"], path: "Sources/Tools/Simulator",
+      swiftSettings: edge),
+    .target(
+      name: "Lab", dependencies: ["Scenario", "Configuration", "Linux", "CLinux", "Basis", "Wire", "HTTP1"],
+      path: "Sources/Tools/Lab", swiftSettings: edge),
+
+    .executableTarget(
+      name: "roost",
+      dependencies: [
+        "Node", "Configuration", "Linux", "Proxy", "Prober", "Control", "Telemetry", "Scenario", "Simulator", "Lab",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: edge),
+
+    // Tests: sentence names, one folder a module.
+    .testTarget(name: "WireTests", dependencies: ["Wire", "Basis"], swiftSettings: edge),
+    .testTarget(name: "VRRPTests", dependencies: ["VRRP", "Wire", "Basis"], swiftSettings: edge),
+    .testTarget(name: "HealthTests", dependencies: ["Health", "Basis"], swiftSettings: edge),
+    .testTarget(name: "BalancingTests", dependencies: ["Balancing", "Basis", "Wire"], swiftSettings: edge),
+    .testTarget(name: "HTTP1Tests", dependencies: ["HTTP1"], swiftSettings: edge),
+    .testTarget(name: "NodeTests", dependencies: ["Node", "Basis", "Wire", "VRRP", "Health"], swiftSettings: edge),
+    .testTarget(name: "ConfigurationTests", dependencies: ["Configuration", "Basis", "Wire", "VRRP", "Health", "Node"], swiftSettings: edge),
+    .testTarget(name: "LinuxTests", dependencies: ["Linux", "CLinux", "Basis", "Wire"], swiftSettings: edge),
+    .testTarget(name: "ProxyTests", dependencies: ["Proxy", "Linux", "CLinux", "Basis", "Wire", "Balancing"], swiftSettings: edge),
+    .testTarget(name: "ProberTests", dependencies: ["Prober", "Linux", "CLinux", "Basis", "Wire", "Health", "HTTP1"], swiftSettings: edge),
+    .testTarget(name: "ControlTests", dependencies: ["Control", "Linux", "CLinux", "Basis", "HTTP1"], swiftSettings: edge),
+    .testTarget(name: "TelemetryTests", dependencies: ["Telemetry", "Node", "Basis"], swiftSettings: edge),
+    .testTarget(name: "ScenarioTests", dependencies: ["Scenario", "Basis"], swiftSettings: edge),
+    .testTarget(name: "SimulatorTests", dependencies: ["Simulator", "Scenario", "Node", "Basis", "Wire", "VRRP", "Health"], swiftSettings: edge),
+    .testTarget(name: "LabTests", dependencies: ["Lab", "Scenario", "Configuration", "Linux", "CLinux", "Basis", "Wire", "HTTP1"], swiftSettings: edge),
+  ]
+)

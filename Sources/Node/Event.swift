@@ -1,0 +1,54 @@
+import Basis
+import Health
+import VRRP
+import Wire
+
+/// What can happen to a node. Every input of the control plane is one of these, so a recording of them is a whole life.
+public enum Event: Sendable, Equatable {
+  /// The process is ready: every element may begin.
+  case start
+  /// A polite stop was asked for. `Effect.stopped` follows when nothing of this node is left.
+  case stop
+  /// A deadline was reached.
+  case timer
+  /// A VRRP message arrived: the bytes behind the IP header.
+  case advert(Envelope, [UInt8])
+  /// What is known of an interface now.
+  case link(interface: String, LinkState)
+  /// The address thread did, or failed to do, what it was told; or saw somebody else do it.
+  case address(vip: Int, AddressReport)
+  /// A check ended.
+  case check(service: Int, backend: Int, CheckResult)
+  /// The proxy's workers: false while one is dead or stuck.
+  case workers(healthy: Bool)
+  /// Every proxied connection of the VIP is finished or reset, as `Effect.closeConnections` asked.
+  case connectionsClosed(vip: Int, generation: UInt64)
+}
+
+/// An interface as the kernel sees it now.
+public struct LinkState: Sendable, Hashable {
+  /// Administratively up, and a carrier is seen.
+  public var isUp: Bool
+  /// The source of IPv4 adverts: the first address of the interface that is no VIP.
+  public var ipv4: IPv4Address?
+  /// The source of IPv6 adverts: a link-local address that is not tentative.
+  public var linkLocal: IPv6Address?
+
+  public init(isUp: Bool, ipv4: IPv4Address?, linkLocal: IPv6Address?) {
+    self.isUp = isUp
+    self.ipv4 = ipv4
+    self.linkLocal = linkLocal
+  }
+}
+
+/// What the address thread reports of a VIP's addresses. Each carries the generation of the ownership that it is about.
+public enum AddressReport: Sendable, Hashable {
+  /// All are on the interface, until the instant where a lease limits them.
+  case added(generation: UInt64, until: Instant?)
+  case renewed(generation: UInt64, until: Instant?)
+  case removed(generation: UInt64)
+  /// The kernel refused (an errno): the node can't own the VIP.
+  case failed(generation: UInt64, code: Int32)
+  /// One went away and it was not the address thread's doing: another program, or the lease ran out.
+  case vanished(generation: UInt64)
+}

@@ -1,0 +1,4 @@
+#pragma once
+#include "clinux_system.h"
+#include "clinux_proxy.h"
+#include "clinux_lab.h"
