@@ -17,8 +17,8 @@ public enum Event: Sendable, Equatable {
   case link(interface: String, LinkState)
   /// The address thread did, or failed to do, what it was told; or saw somebody else do it.
   case address(vip: Int, AddressReport)
-  /// A check ended.
-  case check(service: Int, backend: Int, CheckResult)
+  /// The probe of that number (from `Effect.probe`) ended.
+  case check(service: Int, backend: Int, probe: UInt64, CheckResult)
   /// The proxy's workers: false while one is dead or stuck.
   case workers(healthy: Bool)
   /// Every proxied connection of the VIP is finished or reset, as `Effect.closeConnections` asked.
