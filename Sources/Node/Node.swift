@@ -60,7 +60,7 @@ public struct Node: Sendable {
     case .start: start(at: now, emit)
     case .stop: stop(at: now, emit)
     case .timer: timer(at: now, emit)
-    case .advert(let envelope, let message): receive(message.span.bytes, in: envelope, at: now, emit)
+    case .advert(let envelope, let message): unsafe receive(message.span.bytes, in: envelope, at: now, emit)
     case .link(let interface, let state): link(interface, state, at: now, emit)
     case .address(let vip, let report): addressReport(report, vip: vip, at: now, emit)
     case .check(let service, let backend, let probe, let result):

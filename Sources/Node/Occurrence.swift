@@ -6,7 +6,7 @@ import Wire
 public enum Occurrence: Sendable, Hashable {
   case became(VirtualAddress.State, vip: Int, reason: String)
   /// Something about a peer's adverts that a person should mend; said once until it changes.
-  case notice(vip: Int, VirtualRouter.Notice)
+  case notice(vip: Int, Notice)
   case backend(BackendState, service: Int, backend: Int, message: String)
   case allBackendsDown(service: Int)
   case backendsAgain(service: Int)

@@ -60,7 +60,7 @@ struct OwnershipTests {
   }
 
   @Test func `the winner of two owners announces again on every losing advert`() {
-    var bench = Bench.owner()
+    var bench = Bench.owner(lease: nil)
     bench.advance(by: .seconds(5))
     _ = bench.take()
     for _ in 1...3 {
