@@ -62,7 +62,7 @@ struct Bench {
 
   /// The address thread has done as it was told.
   mutating func confirm(generation: UInt64) {
-    give(.address(vip: 0, .added(generation: generation, until: now + .seconds(2))))
+    give(.address(vip: 0, .added(generation: generation, until: node.settings.vips[0].lease.map { now + $0 })))
   }
 
   mutating func hear(priority: UInt8, from source: IPv4Address = peer) {
