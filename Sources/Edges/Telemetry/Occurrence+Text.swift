@@ -1,26 +1,26 @@
 import Node
 import VRRP
 
-extension Node {
+extension NodeSettings {
   /// One line for people: what happened, to what, and why.
   public func text(of occurrence: Occurrence) -> String {
     switch occurrence {
     case .became(let state, let vip, let reason):
-      "vip \(settings.vips[vip].name): \(state.rawValue) (\(reason))"
+      "vip \(vips[vip].name): \(state.rawValue) (\(reason))"
     case .notice(let vip, let notice):
-      "vip \(settings.vips[vip].name): \(notice)"
+      "vip \(vips[vip].name): \(notice)"
     case .backend(let state, let service, let backend, let message):
-      "service \(settings.services[service].name): \(settings.services[service].backends[backend]) is \(state.rawValue) (\(message))"
+      "service \(services[service].name): \(services[service].backends[backend]) is \(state.rawValue) (\(message))"
     case .allBackendsDown(let service):
-      "service \(settings.services[service].name): no backend is up; connections are refused"
+      "service \(services[service].name): no backend is up; connections are refused"
     case .backendsAgain(let service):
-      "service \(settings.services[service].name): served again"
+      "service \(services[service].name): served again"
     case .addressPutBack(let vip):
-      "vip \(settings.vips[vip].name): another program removed an address; it is back (does systemd-networkd or NetworkManager manage \(settings.vips[vip].interface)?)"
+      "vip \(vips[vip].name): another program removed an address; it is back (does systemd-networkd or NetworkManager manage \(vips[vip].interface)?)"
     case .addressRefused(let vip, let code):
-      "vip \(settings.vips[vip].name): the kernel refused the address on \(settings.vips[vip].interface) (errno \(code)); trying again"
+      "vip \(vips[vip].name): the kernel refused the address on \(vips[vip].interface) (errno \(code)); trying again"
     case .addressLost(let vip):
-      "vip \(settings.vips[vip].name): the lease ran out before it was renewed, so the kernel removed the address"
+      "vip \(vips[vip].name): the lease ran out before it was renewed, so the kernel removed the address"
     case .stopping:
       "stopping"
     }
