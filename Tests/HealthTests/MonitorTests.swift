@@ -55,7 +55,9 @@ func `the first verdict decides at once`(verdict: CheckResult.Verdict, change: S
 
 @Test func `a backend that is up falls with the third failure in a row`() {
   var bench = Bench(Settings(fall: 3))
-  for verdict in [.passed, .failed, .failed, .passed, .failed, .failed] as [CheckResult.Verdict] { bench.check(verdict) }
+  for verdict in [.passed, .failed, .failed, .passed, .failed, .failed] as [CheckResult.Verdict] {
+    bench.check(verdict)
+  }
   #expect(bench.changes == ["unknown-up"])
   bench.check(.failed)
   #expect(bench.changes == ["unknown-up", "up-down"])
