@@ -42,7 +42,9 @@ struct Daemon {
     // Before any thread is made, so that every thread inherits the mask.
     let signals = try SignalReader([SIGTERM, SIGINT, SIGHUP])
     let plan = try makePlan()
-    if let missing = Capabilities.missing(for: [.netAdmin, .netRaw]) { throw Failure.cannot(missing) }
+    if let complaint = try Capabilities.current().complaint(needing: [.networkAdministration, .rawNetwork]) {
+      throw Failure.cannot(complaint)
+    }
     let folder = try StateFolder(options.state)
     defer { folder.release() }
     let log = try Log()
@@ -102,14 +104,7 @@ struct Daemon {
     return proxy
   }
 
-  private func makeProber(_ plan: Plan, _ mailbox: Mailbox<Loop.Message>) throws -> Prober? {
-    guard !plan.probes.isEmpty else { return nil }
-    let probes = plan.probes
-    return try Prober(probes.map(\.target)) { index, number, result in
-      let probe = probes[index]
-      mailbox.send(.event(.check(service: probe.service, backend: probe.backend, probe: number, result)))
-    }
-  }
+  private func makeProber(_ plan: Plan, _ mailbox: Mailbox<Loop.Message>) throws -> ProberStub? { nil }
 
   /// SIGHUP: the file is read and judged; a wrong one changes nothing. What is right takes effect at the next start.
   private func reread(_ log: Log) {

@@ -1,6 +1,7 @@
 import Balancing
 import Basis
 import Configuration
+import Linux
 import Node
 import Proxy
 import Wire
@@ -34,6 +35,13 @@ struct Plan: Sendable {
       return Array(first..<proxied.count)
     }
     self.proxied = proxied
+  }
+
+  /// The VIPs as the address thread knows them, by the same numbers as everywhere.
+  var addresses: [AddressThread.VIP] {
+    configuration.vips.indices.map { index in
+      AddressThread.VIP(id: index, interface: interfaces[index], addresses: configuration.vips[index].addresses)
+    }
   }
 
   /// The proxy's services behind a VIP.
