@@ -36,7 +36,8 @@ extension ScalarKind {
   }
 
   static func whole(_ range: ClosedRange<Int>) -> ScalarKind {
-    let expected = "a whole number from \(range.lowerBound) to \(range.upperBound)"
+    let expected = range.count == 2
+      ? "\(range.lowerBound) or \(range.upperBound)" : "a whole number from \(range.lowerBound) to \(range.upperBound)"
     let schema: [(String, JSON)] = [
       ("type", .string("integer")), ("minimum", .number(range.lowerBound)), ("maximum", .number(range.upperBound)),
     ]
