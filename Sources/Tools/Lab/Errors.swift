@@ -31,8 +31,6 @@ public struct LabError: Error, Sendable, CustomStringConvertible {
 
 func describe(errno code: Int32) -> String {
   var buffer = [CChar](repeating: 0, count: 128)
-  return buffer.withUnsafeMutableBufferPointer { buffer in
-    guard let base = buffer.baseAddress, let text = strerror_r(code, base, buffer.count) else { return "error \(code)" }
-    return String(cString: text)
-  }
+  guard strerror_r(code, &buffer, buffer.count) == 0 else { return "error \(code)" }
+  return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }
