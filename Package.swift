@@ -47,7 +47,10 @@ let package = Package(
       swiftSettings: edge),
 
     // Tools: the cluster on one machine, and on virtual time.
-    .target(name: "Scenario", dependencies: ["Basis"], path: "Sources/Tools/Scenario", swiftSettings: edge),
+    // The built-in scenarios are compiled in: the binary stays one file that needs no folder beside it.
+    .target(
+      name: "Scenario", dependencies: ["Basis"], path: "Sources/Tools/Scenario",
+      resources: [.embedInCode("BuiltIn")], swiftSettings: edge),
     .target(
       name: "Simulator", dependencies: ["Scenario", "Node", "Basis", "Wire", "VRRP", "Health"], path: "Sources/Tools/Simulator",
       swiftSettings: edge),
