@@ -5,6 +5,7 @@
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
@@ -13,6 +14,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 int clinux_lab_enter(int namespace_fd) { return setns(namespace_fd, CLONE_NEWNET) == 0 ? 0 : -errno; }
@@ -155,4 +157,11 @@ int clinux_lab_memory_file(void) {
 int clinux_lab_accept(int listener) {
   const int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
   return fd >= 0 ? fd : -errno;
+}
+
+int clinux_lab_wait_readable(int fd, int64_t nanoseconds) {
+  struct pollfd polled = {.fd = fd, .events = POLLIN};
+  const struct timespec wait = {.tv_sec = nanoseconds / 1000000000, .tv_nsec = nanoseconds % 1000000000};
+  const int count = ppoll(&polled, 1, &wait, NULL);
+  return count >= 0 ? count : -errno;
 }

@@ -47,3 +47,6 @@ int clinux_lab_pipe(int ends[2]);
 int clinux_lab_memory_file(void);
 // A connection from the listener, non-blocking.
 int clinux_lab_accept(int listener);
+
+// Waits until there is something to read, at most that long: 1, 0 for a time-out, or a negative errno.
+int clinux_lab_wait_readable(int fd, int64_t nanoseconds);
