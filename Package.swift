@@ -59,8 +59,9 @@ let package = Package(
       name: "Simulator", dependencies: ["Scenario", "Node", "Basis", "Wire", "VRRP", "Health"], path: "Sources/Tools/Simulator",
       swiftSettings: edge),
     .target(
-      name: "Lab", dependencies: ["Scenario", "Configuration", "Linux", "CLinux", "Basis", "Wire", "HTTP1"],
+      name: "Lab", dependencies: ["Scenario", "Configuration", "Linux", "CLinux", "Basis", "Wire", "VRRP"],
       path: "Sources/Tools/Lab", swiftSettings: edge),
+    .executableTarget(name: "lab-helper", dependencies: ["Lab"], swiftSettings: edge),
 
     .executableTarget(
       name: "roost",
@@ -87,6 +88,6 @@ let package = Package(
     .testTarget(name: "TelemetryTests", dependencies: ["Telemetry", "Node", "Basis"], swiftSettings: edge),
     .testTarget(name: "ScenarioTests", dependencies: ["Scenario", "Basis"], swiftSettings: edge),
     .testTarget(name: "SimulatorTests", dependencies: ["Simulator", "Scenario", "Node", "Basis", "Wire", "VRRP", "Health"], swiftSettings: edge),
-    .testTarget(name: "LabTests", dependencies: ["Lab", "Scenario", "Configuration", "Linux", "CLinux", "Basis", "Wire", "HTTP1"], swiftSettings: edge),
+    .testTarget(name: "LabTests", dependencies: ["Lab", "lab-helper", "Scenario", "Configuration", "Linux", "CLinux", "Basis", "Wire", "VRRP"], swiftSettings: edge),
   ]
 )
