@@ -55,7 +55,7 @@ struct Daemon {
     let prober = try makeProber(plan, mailbox)
     let recorder = try options.record.map { try Recorder(path: $0, settings: plan.node, seed: Self.seed, log: log) }
     let addresses = try AddressThread(
-      plan.addresses, watching: Array(Set(plan.interfaces)).sorted(),
+      plan.addresses, watching: plan.watched,
       record: try OwnershipRecord(capacity: max(1, plan.addresses.count))
     ) { mailbox.send(.addresses($0)) }
 

@@ -65,7 +65,7 @@ final class Loop {
     elections = Elections(plan.node)
     proxyIndices = plan.node.vips.indices.map { plan.proxyIndices(ofVIP: $0) }
     beats = Beats()
-    unseen = Set(plan.interfaces)
+    unseen = Set(plan.watched)
   }
 
   /// Runs until the node has stopped politely. Call it on the thread that is to be the loop.

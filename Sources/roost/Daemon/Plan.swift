@@ -13,7 +13,7 @@ import Wire
 struct Plan: Sendable {
   let configuration: Configuration
   let name: String
-  /// For each VIP.
+  /// For each VIP; empty where this node never owns it and has no interface for it.
   let interfaces: [String]
   let node: NodeSettings
   let proxied: [ProxyService]
@@ -36,6 +36,9 @@ struct Plan: Sendable {
     }
     self.proxied = proxied
   }
+
+  /// The interfaces that VIPs are put on, each once.
+  var watched: [String] { Set(interfaces).subtracting([""]).sorted() }
 
   /// The VIPs as the address thread knows them, by the same numbers as everywhere.
   var addresses: [AddressThread.VIP] {
