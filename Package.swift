@@ -8,7 +8,13 @@ let edge: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .erro
 
 let package = Package(
   name: "roost",
-  products: [.executable(name: "roost", targets: ["roost"])],
+  products: [
+    .executable(name: "roost", targets: ["roost"]),
+    // For the fuzz targets in Fuzz/, which is a package of its own.
+    .library(name: "Basis", targets: ["Basis"]),
+    .library(name: "Wire", targets: ["Wire"]),
+    .library(name: "VRRP", targets: ["VRRP"]),
+  ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
