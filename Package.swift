@@ -8,7 +8,11 @@ let edge: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .erro
 
 let package = Package(
   name: "roost",
-  products: [.executable(name: "roost", targets: ["roost"])],
+  products: [
+    .executable(name: "roost", targets: ["roost"]),
+    // For Benchmarks/, which are a package of their own.
+    .library(name: "ProxyParts", targets: ["Proxy", "Balancing", "Wire", "Basis", "Linux"]),
+  ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
@@ -47,7 +51,10 @@ let package = Package(
       swiftSettings: edge),
 
     // Tools: the cluster on one machine, and on virtual time.
-    .target(name: "Scenario", dependencies: ["Basis"], path: "Sources/Tools/Scenario", swiftSettings: edge),
+    // The built-in scenarios are compiled in: the binary stays one file that needs no folder beside it.
+    .target(
+      name: "Scenario", dependencies: ["Basis"], path: "Sources/Tools/Scenario",
+      resources: [.embedInCode("BuiltIn")], swiftSettings: edge),
     .target(
       name: "Simulator", dependencies: ["Scenario", "Node", "Basis", "Wire", "VRRP", "Health"], path: "Sources/Tools/Simulator",
       swiftSettings: edge),
