@@ -8,7 +8,11 @@ let edge: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .erro
 
 let package = Package(
   name: "roost",
-  products: [.executable(name: "roost", targets: ["roost"])],
+  products: [
+    .executable(name: "roost", targets: ["roost"]),
+    // For the fuzz target in Fuzz/, which is a package of its own.
+    .library(name: "Configuration", targets: ["Configuration"]),
+  ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
