@@ -16,18 +16,32 @@ public struct Mistake: Sendable, Hashable {
   /// What to do, in one line without a full stop.
   public var suggestion: String?
   /// The line of the file that `place` points at.
-  public var source: String?
+  public var excerpt: Excerpt?
 
   public init(
     _ severity: Severity = .error, file: String, place: Place? = nil, message: String, suggestion: String? = nil,
-    source: String? = nil
+    excerpt: Excerpt? = nil
   ) {
     self.severity = severity
     self.file = file
     self.place = place
     self.message = message
     self.suggestion = suggestion
-    self.source = source
+    self.excerpt = excerpt
+  }
+
+  /// A line of the file, or as much of it as is readable.
+  public struct Excerpt: Sendable, Hashable {
+    public var text: String
+    /// How many characters of the line are left out before `text`.
+    public var skipped: Int
+
+    /// Of a long line, the part around a place.
+    init(_ line: ArraySlice<Unicode.Scalar>, around place: Place) {
+      let width = 110
+      skipped = line.count <= width ? 0 : max(0, min(place.column - 1 - width / 3, line.count - width))
+      text = String(String.UnicodeScalarView(line.dropFirst(skipped).prefix(width)))
+    }
   }
 }
 
@@ -47,6 +61,6 @@ public struct Place: Sendable, Hashable, Comparable {
   }
 
   public static func < (left: Place, right: Place) -> Bool {
-    (left.line, left.column, left.length) < (right.line, right.column, right.length)
+    (left.line, left.column) < (right.line, right.column)
   }
 }
