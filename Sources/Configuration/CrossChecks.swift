@@ -16,11 +16,13 @@ enum CrossChecks {
     var holders: [IPAddress: String] = [:]
     for node in draft.nodes {
       for address in node.addresses {
-        if let holder = holders.updateValue(node.value.name, forKey: address.value) {
+        if let holder = holders[address.value] {
           mistakes.error(
             holder == node.value.name
               ? "\(address.value) is there twice" : "\(address.value) is an address of node '\(holder)' already",
             at: address.place, suggestion: holder == node.value.name ? "leave one" : "each node has its own")
+        } else {
+          holders[address.value] = node.value.name
         }
       }
     }
@@ -71,7 +73,7 @@ enum CrossChecks {
     case .vrrp:
       // A word that no version knows, or a later one: that was said.
       guard vip.element["election"]?.text ?? "vrrp" == "vrrp", case .mapping = vip.element.content else { return }
-      if vip.element.entry("vrrp") == nil {
+      if vip.element.entry("vrrp") == nil, !vip.element.entries.contains(where: { nearest($0.name, among: ["vrrp"]) != nil }) {
         mistakes.error(
           "missing key 'vrrp' of VIP '\(name)'", at: vip.place,
           suggestion: "add vrrp: { id: N }, N from 1 to 255 and unlike any other virtual router's on the link")
@@ -172,11 +174,13 @@ enum CrossChecks {
       draft.nodes.flatMap { node in node.addresses.map { ($0.value, node.value.name) } }, uniquingKeysWith: { first, _ in first })
     for vip in draft.vips {
       for address in vip.addresses {
-        if let holder = vips.updateValue(vip.value.name, forKey: address.value) {
+        if let holder = vips[address.value] {
           mistakes.error(
             holder == vip.value.name
               ? "\(address.value) is there twice" : "\(address.value) belongs to VIP '\(holder)' already",
-            at: address.place, suggestion: holder == vip.value.name ? "leave one" : nil)
+            at: address.place, suggestion: holder == vip.value.name ? "leave one" : "an address belongs to one VIP")
+        } else {
+          vips[address.value] = vip.value.name
         }
         if let node = nodes[address.value] {
           mistakes.error(
@@ -223,6 +227,16 @@ enum CrossChecks {
       var any: String?
       var inferred: String?
       var named: [String: String] = [:]
+
+      /// In place, so that nothing is copied however many there are.
+      mutating func add(_ vip: String, on interface: String?) -> String? {
+        defer { any = vip }
+        guard let interface else {
+          defer { inferred = vip }
+          return any
+        }
+        return inferred ?? named.updateValue(vip, forKey: interface)
+      }
     }
     private var nodes: [String: Node] = [:]
 
@@ -236,25 +250,20 @@ enum CrossChecks {
       for name in names {
         var interface = choices[name]
         if case .named(let everywhere) = vip.interface { interface = everywhere }
-        let node = nodes[name] ?? Node()
-        if let interface {
-          other = other ?? node.inferred ?? node.named[interface]
-          nodes[name, default: Node()].named[interface] = vip.name
-        } else {
-          other = other ?? node.any
-          nodes[name, default: Node()].inferred = vip.name
-        }
-        nodes[name, default: Node()].any = vip.name
+        let met = nodes[name, default: Node()].add(vip.name, on: interface)
+        other = other ?? met
       }
       return other
     }
   }
 
   static func unknown(_ what: String, _ name: String, at place: Place, among names: [String], _ mistakes: inout Mistakes) {
+    // None was understood: that is the mistake.
+    guard !names.isEmpty else { return }
     guard !mistakes.isFull else { return mistakes.error("", at: place) }
     let list = names.prefix(8).joined(separator: ", ") + (names.count > 8 ? ", …" : "")
     mistakes.error(
       "there is no \(what) \(quoted(name))", at: place,
-      suggestion: didYouMean(name, among: names.prefix(512)) ?? (names.isEmpty ? nil : "known are \(list)"))
+      suggestion: didYouMean(name, among: names.prefix(512)) ?? "known are \(list)")
   }
 }

@@ -10,6 +10,8 @@ struct Element: Sendable {
     case mapping([Entry])
     /// A key without a value, `~` or `null`.
     case nothing
+    /// Something that was reported already, and that nobody should complain of again.
+    case refused
   }
 
   struct Entry: Sendable {
@@ -35,7 +37,7 @@ extension Element {
   var items: [Element] {
     switch content {
     case .list(let items): items
-    case .nothing: []
+    case .nothing, .refused: []
     case .scalar, .mapping: [self]
     }
   }
@@ -51,7 +53,7 @@ extension Element {
     case .scalar(let text, _): quoted(text)
     case .list: "a list"
     case .mapping: "a mapping"
-    case .nothing: "nothing"
+    case .nothing, .refused: "nothing"
     }
   }
 }

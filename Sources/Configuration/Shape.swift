@@ -73,6 +73,7 @@ extension Shape {
   ///   - element: what stands there.
   ///   - owner: the key it belongs to, which is shown where the value itself can't be.
   func check(_ element: Element, owner: Place?, _ mistakes: inout Mistakes) {
+    if case .refused = element.content { return }
     if case .nothing = element.content {
       mistakes.error("expected \(expected), found nothing", at: owner ?? element.place)
       return
@@ -112,11 +113,13 @@ extension Shape {
   private static func check(
     _ entries: [Element.Entry], of what: String, _ keys: [Key], owner: Place, _ mistakes: inout Mistakes
   ) {
+    // A slip for a key that is required is one mistake, not two.
+    var meant: [String] = []
     for entry in entries {
       guard let key = keys.first(where: { $0.name == entry.name }) else {
-        mistakes.error(
-          "unknown key \(quoted(entry.name)) of \(what)", at: entry.place,
-          suggestion: mistakes.isFull ? nil : suggestion(for: entry.name, among: keys))
+        let advice = mistakes.isFull ? nil : advice(on: entry.name, among: keys)
+        mistakes.error("unknown key \(quoted(entry.name)) of \(what)", at: entry.place, suggestion: advice?.text)
+        if let name = advice?.meant { meant.append(name) }
         continue
       }
       if key.isLater {
@@ -125,16 +128,19 @@ extension Shape {
         key.shape.check(entry.value, owner: entry.place, &mistakes)
       }
     }
-    for key in keys where key.isRequired && !entries.contains(where: { $0.name == key.name }) {
+    for key in keys where key.isRequired && !meant.contains(key.name) && !entries.contains(where: { $0.name == key.name }) {
       mistakes.error("missing key '\(key.name)' of \(what)", at: owner, suggestion: "add \(key.name): \(key.shape.sketch)")
     }
   }
 
-  private static func suggestion(for name: String, among keys: [Key]) -> String? {
+  /// What to do about an unknown key, and which key it likely was meant to be.
+  private static func advice(on name: String, among keys: [Key]) -> (text: String, meant: String?) {
     let known = keys.filter { !$0.isLater }
-    if let key = known.first(where: { $0.shape.keyNames.contains(name) }) { return "write it under '\(key.name)'" }
-    if let guess = didYouMean(name, among: known.map(\.name)) { return guess }
-    return "known are " + known.map(\.name).joined(separator: ", ")
+    if let key = known.first(where: { $0.shape.keyNames.contains(name) }) {
+      return ("write it under '\(key.name)'", nil)
+    }
+    if let guess = nearest(name, among: known.map(\.name)) { return ("did you mean '\(guess)'?", guess) }
+    return ("known are " + known.map(\.name).joined(separator: ", "), nil)
   }
 
   /// The names of the keys of a mapping of this shape.
@@ -152,8 +158,8 @@ extension Shape {
     case .scalar(let kind): kind.expected
     case .oneOrMany(let kind, _): "\(kind.expected), or a list"
     case .list(let kind, _): "a list, each item \(kind.expected)"
-    case .keys(let what, _): "the keys of \(what)"
-    case .names(let what, _, _): "a mapping from the name of \(what)"
+    case .keys(let what, _): "a mapping with the keys of \(what)"
+    case .names(let what, _, _): "a mapping from names, each that of \(what)"
     case .short(let kind, let long): "\(kind.expected), or \(long.expected)"
     }
   }

@@ -104,15 +104,16 @@ extension YAMLDocument {
     var result = Element(place: node.mark.map { Place($0) } ?? Place(line: 1, column: 1), content: .nothing)
     guard depth < Self.maximumDepth else {
       mistakes.error("nested too deeply", at: result.place, suggestion: "\(Self.maximumDepth) levels at most")
+      result.content = .refused
       return result
     }
     if let anchor = node.anchor {
       mistakes.error(
-        "anchors have no use here: there are no aliases to \(quoted("&" + anchor.rawValue))", at: result.place,
+        "anchors such as \(quoted("&" + anchor.rawValue)) can't be used in a configuration", at: result.place,
         suggestion: "remove it")
     }
     if let tag = tag(of: node), !["", "!"].contains(tag), !tag.hasPrefix("tag:yaml.org,2002:") {
-      mistakes.error("tags such as \(quoted(tag)) have no use here", at: result.place, suggestion: "remove it")
+      mistakes.error("tags such as \(quoted(tag)) can't be used in a configuration", at: result.place, suggestion: "remove it")
     }
     switch node {
     case .scalar(let scalar):
@@ -123,8 +124,8 @@ extension YAMLDocument {
         mistakes.error(
           "aliases such as \(quoted(text)) can't be used in a configuration", at: result.place,
           suggestion: "write the value out, or in quotes if it begins with an asterisk")
-      }
-      if !isPlain || !["", "~", "null", "Null", "NULL"].contains(text) {
+        result.content = .refused
+      } else if !isPlain || !["", "~", "null", "Null", "NULL"].contains(text) {
         result.content = .scalar(text, isPlain: isPlain)
       }
     case .sequence(let sequence):
@@ -132,7 +133,9 @@ extension YAMLDocument {
     case .mapping(let mapping):
       result.content = .mapping(entries(mapping, depth: depth, &mistakes))
     case .alias(let alias):
-      mistakes.error("aliases such as \(quoted("*" + alias.anchor.rawValue)) can't be used here", at: result.place)
+      mistakes.error(
+        "aliases such as \(quoted("*" + alias.anchor.rawValue)) can't be used in a configuration", at: result.place)
+      result.content = .refused
     }
     return result
   }
@@ -153,6 +156,7 @@ extension YAMLDocument {
     for (key, value) in mapping {
       let name = element(key, depth: depth + 1, &mistakes)
       let content = element(value, depth: depth + 1, &mistakes)
+      if case .refused = name.content { continue }
       guard let text = name.text else {
         mistakes.error("a key has to be a word, found \(name.summary)", at: name.place)
         continue
@@ -182,14 +186,14 @@ extension YAMLDocument {
       var place = Place(line: mark.line, column: mark.column)
       // Behind the last line there is nothing to show.
       if place.line > 1, source.line(place.line).isEmpty, let context { place = Place(context.mark) }
-      let advice = advice(problem, at: place)
+      let advice = advice(problem, at: place, context)
       mistakes.error(advice.message, at: place, suggestion: advice.suggestion)
     case .reader(let problem, _, _, _): mistakes.error("the file can't be read: \(problem)", at: nil)
     default: mistakes.error("the file can't be read as YAML: \(error)", at: nil)
     }
   }
 
-  private func advice(_ problem: String, at place: Place) -> (message: String, suggestion: String?) {
+  private func advice(_ problem: String, at place: Place, _ context: YamlError.Context?) -> (message: String, suggestion: String?) {
     let line = String(String.UnicodeScalarView(source.line(place.line)))
     let rest = source.rest(line: place.line, column: place.column)
     if rest.first == "\t" || line.hasPrefix("\t") { return ("a tab can't indent in YAML", "use spaces") }
@@ -205,6 +209,12 @@ extension YAMLDocument {
     }
     if let first = rest.first, "%@`".unicodeScalars.contains(first) {
       return ("a text can't begin with '\(first)'", "put it in quotes")
+    }
+    if problem.contains("expected ',' or"), let context {
+      let bracket = source.rest(line: context.mark.line, column: context.mark.column).first ?? "["
+      return (
+        "expected ',' or '\(bracket == "{" ? "}" : "]")'", "the '\(bracket)' on line \(context.mark.line) is not closed"
+      )
     }
     if problem.contains("did not find expected key") || problem.contains("expected <block end>") {
       return ("this line doesn't continue what is above it", "check how far it and the lines above are indented")

@@ -12,7 +12,7 @@ struct Roost: ParsableCommand {
       """,
     version: version,
     subcommands: [
-      Run.self, Check.self, Schema.self, Status.self, LabCommand.self, Simulate.self, Replay.self,
+      Run.self, Check.self, Schema.self, Status.self, Simulate.self, LabCommand.self, LabHelperCommand.self,
     ])
 
   static let version = "0.1.0"
@@ -27,7 +27,7 @@ struct Roost: ParsableCommand {
     } catch {
       let code = exitCode(for: error)
       if code == .validationFailure {
-        fputs(fullMessage(for: error) + "\n", stderr)
+        printError(fullMessage(for: error))
         Glibc.exit(ExitStatus.usage.rawValue)
       }
       exit(withError: error)
@@ -43,6 +43,12 @@ enum ExitStatus: Int32, Error {
 
 /// Ends the command: one line on standard error, and an exit code.
 func fail(_ message: String, _ status: ExitStatus = .failed) -> ExitCode {
-  fputs("roost: \(message)\n", stderr)
+  printError("roost: \(message)")
   return ExitCode(status.rawValue)
+}
+
+/// A line, or several, on standard error.
+func printError(_ text: String) {
+  let bytes = Array("\(text)\n".utf8)
+  _ = write(STDERR_FILENO, bytes, bytes.count)
 }

@@ -61,14 +61,14 @@ struct Outgoing: Sendable {
   func lists(_ header: AdvertHeader, _ message: RawSpan) -> Bool {
     guard header.count == addresses.count else { return false }
     let first = header.family == .ipv6 ? 1 : 0
-    var index = first
-    while index < header.count {
-      let heard = header.address(index, in: message)
-      // In the same order nearly always, so the search is rare.
-      if heard != addresses[index], !addresses[first...].contains(heard) { return false }
-      index += 1
-    }
-    return true
+    var same = first
+    while same < header.count, header.address(same, in: message) == addresses[same] { same += 1 }
+    // The same order nearly always, so the search is rare. As ours are all different and the counts agree,
+    // it's enough that each of ours is among theirs.
+    return same == header.count
+      || addresses[same...].allSatisfy { ours in
+        (first..<header.count).contains { header.address($0, in: message) == ours }
+      }
   }
 }
 

@@ -48,6 +48,12 @@ public struct VirtualRouter: Sendable {
     public let address: IPAddress
     public let priority: UInt8
     public let heard: Instant
+
+    public init(address: IPAddress, priority: UInt8, heard: Instant) {
+      self.address = address
+      self.priority = priority
+      self.heard = heard
+    }
   }
 
   public let settings: Settings

@@ -32,7 +32,7 @@ struct Check: ParsableCommand {
     if output.json {
       print(mistakes.json)
     } else if !mistakes.isEmpty {
-      fputs(mistakes.text(colour: output.wantsColor(on: STDERR_FILENO)) + "\n", stderr)
+      printError(mistakes.text(colour: output.wantsColor(on: STDERR_FILENO)))
     }
     if mistakes.hasError { throw ExitCode(ExitStatus.failed.rawValue) }
     if !output.json, let checked = reading.configuration {

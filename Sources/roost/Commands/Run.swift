@@ -36,7 +36,7 @@ struct Run: ParsableCommand {
     do {
       try Daemon(options: options).run()
     } catch let failure as Daemon.Failure {
-      fputs("\(failure)\n", stderr)
+      printError("\(failure)")
       throw ExitCode(ExitStatus.failed.rawValue)
     } catch {
       throw fail("\(error)")

@@ -15,7 +15,7 @@ struct Status: ParsableCommand {
     do throws(ControlError) {
       response = try ControlClient(path: socket.socket).request("GET", "/status")
     } catch {
-      throw fail("\(error)", error.isAbsence ? .noDaemon : .failed)
+      throw fail("\(error)", ExitStatus(rawValue: error.exitCode) ?? .failed)
     }
     guard response.status == 200 else {
       throw fail("the daemon answered \(response.status): \(String(decoding: response.body, as: UTF8.self))")

@@ -42,7 +42,9 @@ struct Daemon {
     // Before any thread is made, so that every thread inherits the mask.
     let signals = try SignalReader([SIGTERM, SIGINT, SIGHUP])
     let plan = try makePlan()
-    if let missing = Capabilities.missing(for: [.netAdmin, .netRaw]) { throw Failure.cannot(missing) }
+    if let complaint = try Capabilities.current().complaint(needing: [.networkAdministration, .rawNetwork]) {
+      throw Failure.cannot(complaint)
+    }
     let folder = try StateFolder(options.state)
     defer { folder.release() }
     let log = try Log()
@@ -53,7 +55,7 @@ struct Daemon {
     let prober = try makeProber(plan, mailbox)
     let recorder = try options.record.map { try Recorder(path: $0, settings: plan.node, seed: Self.seed, log: log) }
     let addresses = try AddressThread(
-      plan.addresses, watching: Array(Set(plan.interfaces)).sorted(),
+      plan.addresses, watching: plan.watched,
       record: try OwnershipRecord(capacity: max(1, plan.addresses.count))
     ) { mailbox.send(.addresses($0)) }
 
@@ -82,7 +84,7 @@ struct Daemon {
 
   // MARK: Parts
 
-  private func makePlan() throws -> Plan {
+  private func makePlan() throws -> DaemonPlan {
     let reading = Configuration.read(path: options.configuration)
     guard let configuration = reading.configuration else { throw Failure.mistakes(reading.mistakes) }
     let host = try HostFacts.current(node: options.node, vips: Set(configuration.vips.flatMap(\.addresses)))
@@ -90,10 +92,10 @@ struct Daemon {
     if mistakes.hasError { throw Failure.mistakes(mistakes) }
     guard let name = configuration.nodeName(on: host) else { throw Failure.cannot("this machine is none of the nodes") }
     let interfaces = configuration.vips.map { configuration.interface(of: $0, node: name, on: host) ?? "" }
-    return Plan(configuration, name: name, interfaces: interfaces)
+    return DaemonPlan(configuration, name: name, interfaces: interfaces)
   }
 
-  private func makeProxy(_ plan: Plan) throws -> ProxyEngine? {
+  private func makeProxy(_ plan: DaemonPlan) throws -> ProxyEngine? {
     guard !plan.proxied.isEmpty else { return nil }
     var options = ProxyOptions()
     options.workers = self.options.workers
@@ -102,7 +104,7 @@ struct Daemon {
     return proxy
   }
 
-  private func makeProber(_ plan: Plan, _ mailbox: Mailbox<Loop.Message>) throws -> Prober? {
+  private func makeProber(_ plan: DaemonPlan, _ mailbox: Mailbox<Loop.Message>) throws -> Prober? {
     guard !plan.probes.isEmpty else { return nil }
     let probes = plan.probes
     return try Prober(probes.map(\.target)) { index, number, result in

@@ -1,4 +1,5 @@
 import Basis
+import Glibc
 import Linux
 import Node
 import Prober
@@ -39,7 +40,7 @@ final class Loop {
     let recorder: Recorder?
   }
 
-  private let plan: Plan
+  private let plan: DaemonPlan
   private var node: Node
   private let parts: Parts
   private let reactor: Reactor
@@ -48,10 +49,13 @@ final class Loop {
   private let proxyIndices: [[Int]]
   private var beats: Beats
   private let settings: NodeSettings
+  private let started = Clock.now()
+  /// Interfaces of VIPs of which nothing was reported yet.
+  private var unseen: Set<String>
   /// Why the loop had to end, if it did not end by itself.
   private var failure: SystemError?
 
-  init(_ plan: Plan, _ parts: Parts, mailbox: Mailbox<Message>, seed: UInt64) throws(SystemError) {
+  init(_ plan: DaemonPlan, _ parts: Parts, mailbox: Mailbox<Message>, seed: UInt64) throws(SystemError) {
     self.plan = plan
     self.parts = parts
     self.mailbox = mailbox
@@ -61,12 +65,13 @@ final class Loop {
     elections = Elections(plan.node)
     proxyIndices = plan.node.vips.indices.map { plan.proxyIndices(ofVIP: $0) }
     beats = Beats()
+    unseen = Set(plan.watched)
   }
 
   /// Runs until the node has stopped politely. Call it on the thread that is to be the loop.
   func run() throws(SystemError) {
     try mailbox.attach(to: reactor) { [unowned self] in receive($0) }
-    give(.start, at: Clock.now())
+    if unseen.isEmpty { give(.start, at: Clock.now()) }
     try reactor.run(
       deadline: { [unowned self] in earlier(node.deadline, beats.next) },
       onDeadline: { [unowned self] now in
@@ -74,6 +79,16 @@ final class Loop {
         if let due = node.deadline, due <= now { give(.timer, at: now) }
       })
     if let failure { throw failure }
+  }
+
+  /// SIGTERM and SIGINT stop politely; SIGHUP is `onHangup`.
+  func listen(to signals: consuming SignalReader, onHangup: @escaping () -> Void) throws(SystemError) {
+    let reader = SignalBox(signals)
+    try reactor.register(reader.signals.descriptor, .readable) { [unowned self] _ in
+      while let (signal, _) = reader.signals.next() {
+        if signal == SIGHUP { onHangup() } else { give(.stop, at: Clock.now()) }
+      }
+    }
   }
 
   // MARK: In
@@ -139,6 +154,8 @@ final class Loop {
     }
     let state = LinkState(isUp: interface.isUp, ipv4: interface.ipv4?.address, linkLocal: interface.linkLocal)
     give(.link(interface: interface.name, state), at: now)
+    // The node begins when it has seen all its interfaces once, so that none is taken for missing.
+    if unseen.remove(interface.name) != nil, unseen.isEmpty { give(.start, at: now) }
   }
 
   private func drain(_ socket: VRRPSocket) {
@@ -161,17 +178,17 @@ final class Loop {
       elections.send(message, to: destination, vip: vip)
     case .take(let vip, let generation, let lease):
       if let proxy = parts.proxy, !proxyIndices[vip].isEmpty { proxy.resume(proxyIndices[vip]) }
-      parts.addresses.take(vip: vip, generation: generation, lease: lease)
+      parts.addresses.take(vip, generation: generation, lease: lease)
     case .renew(let vip, let generation, let lease):
-      parts.addresses.renew(vip: vip, generation: generation, lease: lease)
+      parts.addresses.renew(vip, generation: generation, lease: lease)
     case .release(let vip, let generation):
-      parts.addresses.release(vip: vip, generation: generation)
+      parts.addresses.release(vip, generation: generation)
     case .announce(let vip, let generation):
-      parts.addresses.announce(vip: vip, generation: generation)
+      parts.addresses.announce(vip, generation: generation)
     case .closeConnections(let vip, let generation, let limit):
       closeConnections(vip: vip, generation: generation, within: limit)
     case .probe(let service, let backend, let number):
-      parts.prober?.probe(plan.probeIndex(service: service, backend: backend), number: number)
+      if let index = plan.probeIndex(service: service, backend: backend) { parts.prober?.probe(index, number: number) }
     case .backend(let service, let backend, let state):
       backendChanged(service: service, backend: backend, state)
     case .report(let occurrence):
@@ -192,7 +209,9 @@ final class Loop {
   private func backendChanged(service: Int, backend: Int, _ state: BackendState) {
     guard let proxy = parts.proxy else { return }
     for index in plan.proxyIndices[service] {
-      proxy.setBackend(service: index, backend: backend, usable: state == .up || state == .unknown)
+      proxy.setBackend(
+        service: index, backend: backend, usable: state == .up || state == .unknown,
+        weight: plan.proxied[index].backends[backend].weight)
     }
   }
 
@@ -202,7 +221,7 @@ final class Loop {
   private func beat(_ now: Instant) {
     beats.next = now + Beats.interval
     guard let proxy = parts.proxy else { return }
-    let healthy = proxy.beats().allSatisfy { now - $0 < Beats.longestSilence }
+    let healthy = proxy.beats().allSatisfy { now - ($0 ?? started) < Beats.longestSilence }
     if healthy != node.workersAreHealthy { give(.workers(healthy: healthy), at: now) }
   }
 }
@@ -212,4 +231,10 @@ struct Beats {
   static let interval = Duration.milliseconds(100)
   static let longestSilence = Duration.seconds(1)
   var next: Instant? = Clock.now()
+}
+
+/// A place for a noncopyable value that a handler keeps.
+private final class SignalBox {
+  let signals: SignalReader
+  init(_ signals: consuming SignalReader) { self.signals = signals }
 }
