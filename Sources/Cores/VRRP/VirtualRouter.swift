@@ -72,6 +72,8 @@ public struct VirtualRouter: Sendable {
   private var observations: Observations
   /// Who said priority 0 last, while a backup waits for its skew.
   private var departed: IPAddress?
+  /// The last advert a backup heard was a losing one: its timer runs out because it preempts, not because of silence.
+  private var isPreempting = false
   /// Before this a lower-priority owner is left alone (`Settings.preemptDelay`).
   private var preemptFrom = Instant(nanoseconds: .min)
   /// Before this a router that yielded doesn't come back.
@@ -186,9 +188,11 @@ extension VirtualRouter {
     owner = Owner(address: source, priority: header.priority, heard: now)
     guard header.priority >= settings.priority || !preempts(at: now) else {
       counters.losing &+= 1
+      isPreempting = true
       return
     }
     departed = nil
+    isPreempting = false
     learn(header)
     wait(until: now.adding(activeDownInterval))
   }
@@ -217,7 +221,7 @@ extension VirtualRouter {
     if let departed { return .left(departed) }
     guard let owner else { return .silence(of: nil, for: .nanoseconds(activeDownInterval)) }
     let quiet = now.since(owner.heard)
-    if owner.priority < settings.priority, quiet <= activeDownInterval {
+    if isPreempting, quiet < activeDownInterval {
       return .preempts(owner: owner.address, theirs: owner.priority, ours: settings.priority)
     }
     return .silence(of: owner.address, for: .nanoseconds(quiet))
@@ -325,6 +329,7 @@ extension VirtualRouter {
     state = .backup
     counters.becameBackup &+= 1
     departed = nil
+    isPreempting = false
     owed = nil
     wait(until: until)
     emit(.becameBackup(reason))
