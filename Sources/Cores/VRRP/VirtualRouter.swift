@@ -141,6 +141,8 @@ public struct VirtualRouter: Sendable {
 
 extension VirtualRouter {
   /// RFC 9568 §7.1. That an address owner hears another one is told, not dropped (erratum 8298).
+  // Inlined, like the other small readers of `self` below: called, each copies the whole router (700 bytes) first.
+  @inline(__always)
   private func check(_ message: RawSpan, _ envelope: Envelope) throws(Discard) -> AdvertHeader {
     guard state != .initialize else { throw .notRunning }
     guard envelope.source.family == settings.family, envelope.destination.family == settings.family else {
@@ -197,6 +199,7 @@ extension VirtualRouter {
     wait(until: now.adding(activeDownInterval))
   }
 
+  @inline(__always)
   private func preempts(at now: Instant) -> Bool {
     // The address owner always does (RFC 9568 §6.1, Preempt_Mode).
     settings.priority == 255 || settings.preempt && now >= preemptFrom
@@ -210,11 +213,13 @@ extension VirtualRouter {
   private mutating func wait(until instant: Instant) { deadline = max(instant, holdUntil) }
 
   /// Skew_Time in nanoseconds (RFC 9568 §6.1; RFC 3768 §6.1 knows seconds only).
+  @inline(__always)
   private var skew: Int64 {
     (256 - Int64(settings.priority)) * (settings.version == .v2 ? 1_000_000_000 : activeInterval) / 256
   }
 
   /// Active_Down_Interval in nanoseconds.
+  @inline(__always)
   private var activeDownInterval: Int64 { 3 * activeInterval + skew }
 
   private func reasonToTakeOver(at now: Instant) -> Reason {
@@ -249,6 +254,7 @@ extension VirtualRouter {
     becomeBackup(better, until: now.adding(activeDownInterval), emit)
   }
 
+  @inline(__always)
   private func reasonToDefer(to header: AdvertHeader, _ source: IPAddress) -> Reason? {
     if header.priority > settings.priority {
       return .higherPriority(source, theirs: header.priority, ours: settings.priority)
