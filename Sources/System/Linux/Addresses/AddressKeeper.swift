@@ -45,6 +45,11 @@ final class AddressKeeper {
   private var batch = NetlinkBatch()
   private var operations: [Operation] = []
   private var results: [Int32] = []
+  private var single = NetlinkBatch()
+  private var singleResults: [Int32] = []
+  /// The table is known to lack something.
+  private var isStale = false
+  private var recoverAgain: Instant?
 
   init(
     _ vips: [AddressThread.VIP], watching: [String], _ record: OwnershipRecord,
@@ -71,7 +76,7 @@ final class AddressKeeper {
 
   /// When `actOnDeadline` has something to do.
   var deadline: Instant? {
-    var next: Instant?
+    var next = recoverAgain
     for entry in entries {
       if case .held(_, let until?) = entry.phase { next = earlier(next, until) }
       next = earlier(next, entry.lookAgain)
@@ -110,11 +115,13 @@ final class AddressKeeper {
     guard let link = link(of: entry) else {
       return report(.failed(vip.id, generation, SystemError(call: "RTM_NEWADDR", code: ENODEV, subject: vip.interface)))
     }
-    let until = lease.map { Clock.now() + $0 }
+    let seconds = Self.wholeSeconds(lease)
+    // Counted from before the request, so that it is never later than the kernel's own end.
+    let until = seconds.map { Clock.now() + .seconds($0) }
     for address in vip.addresses {
       // The fence: nothing may come between this reading and the message but the kernel's own lock.
       guard record.holds(vip.id, generation: generation), isBefore(until) else { return remove(entry) }
-      let code = perform(.set(leaseSeconds: seconds(lease)), address, on: link.index)
+      let code = perform(.set(leaseSeconds: seconds), address, on: link.index)
       guard code == 0 || code == EEXIST else {
         remove(entry)
         let subject = "\(address) on \(vip.interface)"
@@ -134,8 +141,9 @@ final class AddressKeeper {
     // A lease that ran out is over even where the kernel has not noticed: others may count on it.
     guard isBefore(until) else { return vanish(entry, .expired) }
     guard let link = table.link(named: vip.interface) else { return vanish(entry, .interfaceLost) }
-    operations.append(.renew(entry: entry, generation: generation, until: lease.map { Clock.now() + $0 }))
-    for address in vip.addresses { append(.set(leaseSeconds: seconds(lease)), address, on: link.index) }
+    let seconds = Self.wholeSeconds(lease)
+    operations.append(.renew(entry: entry, generation: generation, until: seconds.map { Clock.now() + .seconds($0) }))
+    for address in vip.addresses { append(.set(leaseSeconds: seconds), address, on: link.index) }
     if batch.count >= Self.batchLimit { flush() }
   }
 
@@ -190,7 +198,7 @@ final class AddressKeeper {
     }
     guard case .held(generation, _) = entries[entry].phase else { return }  // released in the same batch
     entries[entry].phase = .held(generation: generation, until: until)
-    record.setLeaseEnd(vip.id, until)
+    if record.holds(vip.id, generation: generation) { record.setLeaseEnd(vip.id, until) }
     report(.renewed(vip.id, generation, until: until))
   }
 
@@ -200,6 +208,7 @@ final class AddressKeeper {
     if let code = results.first(where: { $0 != 0 && $0 != EADDRNOTAVAIL && $0 != ENODEV }) {
       report(.failed(vip.id, generation, SystemError(call: "RTM_DELADDR", code: code, subject: vip.interface)))
     } else {
+      if record.owner(vip.id) == nil { record.setLeaseEnd(vip.id, nil) }
       report(.removed(vip.id, generation))
     }
   }
@@ -215,20 +224,38 @@ final class AddressKeeper {
 
   /// Reads all changes that wait, and acts on those that concern a VIP.
   func readChanges() {
+    followMonitor()
+    if isStale, recoverAgain.map({ Clock.now() >= $0 }) ?? true { recover() }
+    tellInterfaces()
+    for entry in entries.indices where entries[entry].needsLook { look(entry) }
+  }
+
+  private func followMonitor() {
     while true {
       do throws(SystemError) {
-        guard let datagram = try monitor.receive() else { break }
+        guard let datagram = try monitor.receive() else { return }
         NetlinkMessage.forEach(in: datagram) { _, message in
           table.apply(message)
           note(message)
         }
       } catch {
-        // ENOBUFS: messages were lost. Whatever else it is, the whole state is the cure.
-        do throws(SystemError) { try reload() } catch { return report(.blind(error)) }
+        isStale = true
+        if error.code == ENOBUFS { continue }  // messages were lost, others wait
+        return report(.blind(error))
       }
     }
-    tellInterfaces()
-    for entry in entries.indices where entries[entry].needsLook { look(entry) }
+  }
+
+  /// Reads the whole state: the cure for whatever was missed.
+  private func recover() {
+    do throws(SystemError) {
+      try reload()
+      isStale = false
+      recoverAgain = nil
+    } catch {
+      report(.blind(error))
+      recoverAgain = Clock.now() + .milliseconds(200)
+    }
   }
 
   private func note(_ message: NetlinkMessage) {
@@ -249,6 +276,7 @@ final class AddressKeeper {
   }
 
   func actOnDeadline(_ now: Instant) {
+    if let again = recoverAgain, now >= again { readChanges() }
     for entry in entries.indices {
       if case .held(_, let until?) = entries[entry].phase, now >= until {
         vanish(entry, .expired)
@@ -421,8 +449,10 @@ final class AddressKeeper {
     return Clock.now() < end
   }
 
-  /// Whole seconds, as the kernel counts leases.
-  private func seconds(_ lease: Duration?) -> UInt32? { lease.map { UInt32(clamping: max(1, $0.components.seconds)) } }
+  /// The kernel counts leases in whole seconds.
+  private static func wholeSeconds(_ lease: Duration?) -> UInt32? {
+    lease.map { UInt32(clamping: max(1, $0.components.seconds)) }
+  }
 
   private func append(_ request: NetlinkBatch.AddressRequest, _ address: IPAddress, on index: Int32) {
     batch.append(request, address, on: index, sequence: requests.nextSequence())
@@ -430,12 +460,11 @@ final class AddressKeeper {
 
   /// One request by itself: 0 or an errno.
   private func perform(_ request: NetlinkBatch.AddressRequest, _ address: IPAddress, on index: Int32) -> Int32 {
-    var batch = NetlinkBatch()
-    batch.append(request, address, on: index, sequence: requests.nextSequence())
-    var results: [Int32] = []
+    single.removeAll()
+    single.append(request, address, on: index, sequence: requests.nextSequence())
     do throws(SystemError) {
-      try requests.perform(batch, &results)
-      return results.first ?? EIO
+      try requests.perform(single, &singleResults)
+      return singleResults.first ?? EIO
     } catch {
       return error.code
     }

@@ -99,6 +99,8 @@ public final class AddressThread: Sendable {
     }
   }
 
+  deinit { commands.send(.stop) }
+
   private static func run(_ keeper: AddressKeeper, _ reactor: Reactor, _ commands: Mailbox<Command>) throws(SystemError) {
     try keeper.start()
     try reactor.register(keeper.monitorDescriptor, .readable) { _ in keeper.readChanges() }

@@ -101,7 +101,7 @@ public final class VRRPSocket {
         switch errno {
         case EAGAIN: return nil
         // An ICMP error about something that was sent: told once, of no use here.
-        case EINTR, EHOSTUNREACH, ENETUNREACH, ECONNREFUSED, EPROTO, ENOPROTOOPT: continue
+        case EINTR, ENETDOWN, EHOSTDOWN, EHOSTUNREACH, ENETUNREACH, ECONNREFUSED, EPROTO, ENOPROTOOPT, EMSGSIZE: continue
         default: throw .last("recvmsg", "VRRP on \(interface)")
         }
       }
