@@ -137,7 +137,8 @@ final class AddressKeeper {
 
   private func renew(_ entry: Int, _ generation: UInt64, _ lease: Duration?) {
     let vip = entries[entry].vip
-    guard case .held(generation, let until) = entries[entry].phase, record.holds(vip.id, generation: generation) else { return }
+    guard case .held(generation, let until) = entries[entry].phase else { return }
+    guard record.holds(vip.id, generation: generation) else { return lookSoon(entry) }
     // A lease that ran out is over even where the kernel has not noticed: others may count on it.
     guard isBefore(until) else { return vanish(entry, .expired) }
     guard let link = table.link(named: vip.interface) else { return vanish(entry, .interfaceLost) }
@@ -260,9 +261,14 @@ final class AddressKeeper {
 
   private func note(_ message: NetlinkMessage) {
     switch message {
-    case .address(let record, _) where addressesOfVIPs.contains(record.address):
-      for entry in entries.indices where entries[entry].vip.addresses.contains(record.address) {
-        entries[entry].needsLook = true
+    case .address(let address, let removed) where addressesOfVIPs.contains(address.address):
+      for entry in entries.indices where entries[entry].vip.addresses.contains(address.address) {
+        // Gone though it is held, there though it is not, or over; all else is this thread's own doing.
+        switch entries[entry].phase {
+        case .idle where removed: break
+        case .held(let generation, _) where !removed && self.record.holds(entries[entry].vip.id, generation: generation): break
+        case .idle, .held: entries[entry].needsLook = true
+        }
       }
     case .link(let link, _):
       for entry in entries.indices where entries[entry].vip.interface == link.name { entries[entry].needsLook = true }
@@ -281,7 +287,7 @@ final class AddressKeeper {
       if case .held(_, let until?) = entries[entry].phase, now >= until {
         vanish(entry, .expired)
       } else if let again = entries[entry].lookAgain, now >= again {
-        look(entry)
+        look(entry, isSecond: true)
       }
     }
   }
@@ -289,7 +295,8 @@ final class AddressKeeper {
   // MARK: Guarding
 
   /// Compares what is on the interface with what should be.
-  private func look(_ entry: Int) {
+  /// - Parameter isSecond: it was put off once already, and what the loop sent meanwhile is done.
+  private func look(_ entry: Int, isSecond: Bool = false) {
     entries[entry].needsLook = false
     entries[entry].lookAgain = nil
     let vip = entries[entry].vip
@@ -307,8 +314,8 @@ final class AddressKeeper {
         guard putBack(address, entry, generation, until, link) else { return }
       }
     case .held:
-      // Revoked by another process; a release of the loop's own may be on its way.
-      vanish(entry, .revoked)
+      // Revoked. If it was the loop, its release is on the way; else it was another process.
+      if isSecond { vanish(entry, .revoked) } else { lookSoon(entry) }
     case .idle:
       // Somebody added it again, or a renewal came behind the removal: two nodes would answer for it.
       guard let link = table.link(named: vip.interface) else { return }
@@ -323,6 +330,8 @@ final class AddressKeeper {
       }
     }
   }
+
+  private func lookSoon(_ entry: Int) { entries[entry].lookAgain = Clock.now() + .milliseconds(10) }
 
   private func isWhole(_ vip: AddressThread.VIP) -> Bool {
     guard let link = table.link(named: vip.interface) else { return false }
