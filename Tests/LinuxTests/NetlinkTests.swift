@@ -96,7 +96,7 @@ import Wire
 
   @Test(.enabled(if: canMakeNamespaces, needsRoot))
   func `after more changes than the socket holds the state is read anew`() throws {
-    try Wire2.run { _ in
+    try TwoHosts.run { _ in
       let reports = Reports()
       let vip = AddressThread.VIP(id: 0, interface: "eth0", addresses: [IPAddress("10.9.0.100")!])
       nonisolated(unsafe) let keeper = try AddressKeeper(
@@ -137,7 +137,8 @@ import Wire
     let none = Capabilities([])
     #expect(
       none.complaint(needing: [.networkAdministration, .rawNetwork])
-        == "this process lacks CAP_NET_ADMIN and CAP_NET_RAW: run as root, or add AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW to the systemd unit")
+        == "this process lacks CAP_NET_ADMIN and CAP_NET_RAW: run as root, or add "
+        + "AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW to the systemd unit")
     #expect(Capabilities.rawNetwork.complaint(needing: .rawNetwork) == nil)
   }
 

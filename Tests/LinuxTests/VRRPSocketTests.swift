@@ -21,8 +21,8 @@ struct VRRPSocketTests {
     return result
   }
 
-  private func open(_ wire: Wire2, _ host: NetworkNamespace, _ family: AddressFamily) throws -> VRRPSocket {
-    try wire.on(host) {
+  private func open(_ hosts: TwoHosts, _ host: NetworkNamespace, _ family: AddressFamily) throws -> VRRPSocket {
+    try hosts.on(host) {
       let index = try #require(try InterfaceState.all().first { $0.name == "eth0" }).index
       return try VRRPSocket(interface: "eth0", index: index, family: family)
     }
@@ -34,10 +34,10 @@ struct VRRPSocketTests {
     ("10.9.0.1", "10.9.0.2", "224.0.0.18"), ("fe80::1", "fe80::2", "ff02::12"),
   ])
   func `a message reaches the other host by multicast and by unicast, with 255 hops`(mine: String, theirs: String, group: String) throws {
-    try Wire2.run { wire in
+    try TwoHosts.run { hosts in
       let source = try #require(IPAddress(mine))
-      let here = try open(wire, wire.here, source.family)
-      let there = try open(wire, wire.there, source.family)
+      let here = try open(hosts, hosts.here, source.family)
+      let there = try open(hosts, hosts.there, source.family)
       #expect(VRRPSocket.group(source.family).description == group)
       for destination in [group, theirs].compactMap({ IPAddress($0) }) {
         try here.send(Self.message, to: destination, from: source)
@@ -56,8 +56,8 @@ struct VRRPSocketTests {
   }
 
   @Test func `a hop limit below 255 is told as it came`() throws {
-    try Wire2.run { wire in
-      let there = try open(wire, wire.there, .ipv6)
+    try TwoHosts.run { hosts in
+      let there = try open(hosts, hosts.there, .ipv6)
       let raw = try Descriptor.socket(AF_INET6, SOCK_RAW, protocol: 112)
       try raw.setOption(Int32(IPPROTO_IPV6), clinux_ipv6_unicast_hops, Int32(64), "setsockopt")
       let index = try #require(try InterfaceState.all().first { $0.name == "eth0" }).index
@@ -68,8 +68,8 @@ struct VRRPSocketTests {
   }
 
   @Test func `a source that is not here is refused with advice`() throws {
-    try Wire2.run { wire in
-      let here = try open(wire, wire.here, .ipv6)
+    try TwoHosts.run { hosts in
+      let here = try open(hosts, hosts.here, .ipv6)
       let error = #expect(throws: SystemError.self) {
         try here.send(Self.message, to: VRRPSocket.group(.ipv6), from: IPAddress("2001:db8::9")!)
       }
@@ -94,9 +94,9 @@ struct VRRPSocketTests {
   }
 
   @Test func `announcements are a request, a reply and an advertisement, to everybody`() throws {
-    try Wire2.run { wire in
+    try TwoHosts.run { hosts in
       let index = try #require(try InterfaceState.all().first { $0.name == "eth0" }).index
-      let reader = try wire.on(wire.there) {
+      let reader = try hosts.on(hosts.there) {
         let reader = try Descriptor.socket(AF_PACKET, SOCK_RAW)
         #expect(clinux_packet_bind(reader.rawValue, 0, 0x0003) == 0)  // ETH_P_ALL
         return reader.release()

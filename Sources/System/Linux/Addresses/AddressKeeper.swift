@@ -5,8 +5,7 @@ import Wire
 
 /// Adds, renews, removes, announces and guards the addresses of VIPs: what runs on the address thread.
 ///
-/// Its table of interfaces follows the kernel's notifications, which may come late: an IPv6 address is announced by a kernel
-/// worker some time after it was added. So before anything is put back, the kernel is asked.
+/// It knows the interfaces by the kernel's notifications, which may come late. So before anything is put back, the kernel is asked.
 final class AddressKeeper {
   private enum Phase {
     case idle
@@ -35,21 +34,17 @@ final class AddressKeeper {
   private let record: OwnershipRecord
   private let report: @Sendable (AddressThread.Report) -> Void
   private let requests: NetlinkSocket
-  private let monitor: NetlinkSocket
+  private let watch: InterfaceWatch
   private let announcer: Announcer
   private var entries: [Entry] = []
-  private var addressesOfVIPs: Set<IPAddress> = []
-  private var table = InterfaceTable()
-  private var watched: [String]
-  private var told: [String: InterfaceState] = [:]
+  private var addressesOfVIPs: Set<IPAddress>
   private var batch = NetlinkBatch()
   private var operations: [Operation] = []
   private var results: [Int32] = []
   private var single = NetlinkBatch()
   private var singleResults: [Int32] = []
-  /// The table is known to lack something.
-  private var isStale = false
-  private var recoverAgain: Instant?
+
+  private var table: InterfaceTable { watch.table }
 
   init(
     _ vips: [AddressThread.VIP], watching: [String], _ record: OwnershipRecord,
@@ -57,26 +52,26 @@ final class AddressKeeper {
   ) throws(SystemError) {
     self.record = record
     self.report = report
-    watched = watching
-    // The monitor first: what changes between its start and the dump is then told twice, not never.
-    monitor = try NetlinkSocket(groups: clinux_rtmgrp_link | clinux_rtmgrp_ipv4_ifaddr | clinux_rtmgrp_ipv6_ifaddr)
+    entries = vips.map { Entry(vip: $0) }
+    addressesOfVIPs = Set(vips.flatMap(\.addresses))
     requests = try NetlinkSocket()
     announcer = try Announcer()
-    setVIPs(vips)
+    watch = try InterfaceWatch(watching, excluding: addressesOfVIPs, requests: requests, report: report)
   }
 
-  var monitorDescriptor: Int32 { monitor.descriptor }
+  /// Readable when something changed.
+  var monitorDescriptor: Int32 { watch.descriptor }
 
   /// Reads the state of all interfaces, removes what an earlier life left behind, and tells of the interfaces.
   func start() throws(SystemError) {
-    try reload()
+    try watch.read()
     sweep(Array(entries.indices))
-    tellInterfaces()
+    watch.tell()
   }
 
   /// When `actOnDeadline` has something to do.
   var deadline: Instant? {
-    var next = recoverAgain
+    var next = watch.recoverAgain
     for entry in entries {
       if case .held(_, let until?) = entry.phase { next = earlier(next, until) }
       next = earlier(next, entry.lookAgain)
@@ -225,38 +220,11 @@ final class AddressKeeper {
 
   /// Reads all changes that wait, and acts on those that concern a VIP.
   func readChanges() {
-    followMonitor()
-    if isStale, recoverAgain.map({ Clock.now() >= $0 }) ?? true { recover() }
-    tellInterfaces()
+    if watch.follow({ note($0) }) {
+      for entry in entries.indices { entries[entry].needsLook = true }
+    }
+    watch.tell()
     for entry in entries.indices where entries[entry].needsLook { look(entry) }
-  }
-
-  private func followMonitor() {
-    while true {
-      do throws(SystemError) {
-        guard let datagram = try monitor.receive() else { return }
-        NetlinkMessage.forEach(in: datagram) { _, message in
-          table.apply(message)
-          note(message)
-        }
-      } catch {
-        isStale = true
-        if error.code == ENOBUFS { continue }  // messages were lost, others wait
-        return report(.blind(error))
-      }
-    }
-  }
-
-  /// Reads the whole state: the cure for whatever was missed.
-  private func recover() {
-    do throws(SystemError) {
-      try reload()
-      isStale = false
-      recoverAgain = nil
-    } catch {
-      report(.blind(error))
-      recoverAgain = Clock.now() + .milliseconds(200)
-    }
   }
 
   private func note(_ message: NetlinkMessage) {
@@ -276,13 +244,8 @@ final class AddressKeeper {
     }
   }
 
-  private func reload() throws(SystemError) {
-    table.load(try requests.links(), try requests.addresses())
-    for entry in entries.indices { entries[entry].needsLook = true }
-  }
-
   func actOnDeadline(_ now: Instant) {
-    if let again = recoverAgain, now >= again { readChanges() }
+    if let again = watch.recoverAgain, now >= again { readChanges() }
     for entry in entries.indices {
       if case .held(_, let until?) = entries[entry].phase, now >= until {
         vanish(entry, .expired)
@@ -304,7 +267,7 @@ final class AddressKeeper {
     case .held(let generation, let until) where record.holds(vip.id, generation: generation):
       if isWhole(vip) { return }
       do throws(SystemError) {
-        table.load(try requests.links(), try requests.addresses())
+        try watch.read()
       } catch {
         entries[entry].lookAgain = Clock.now() + .milliseconds(100)
         return report(.blind(error))
@@ -397,11 +360,6 @@ final class AddressKeeper {
 
   // MARK: Configuration
 
-  private func setVIPs(_ vips: [AddressThread.VIP]) {
-    entries = vips.map { Entry(vip: $0) }
-    addressesOfVIPs = Set(vips.flatMap(\.addresses))
-  }
-
   /// What did not change is not touched; a VIP that is gone or changed is released, a new one's leftovers are swept.
   private func configure(_ vips: [AddressThread.VIP], _ watching: [String]) {
     for entry in entries.indices where !vips.contains(entries[entry].vip) {
@@ -412,16 +370,15 @@ final class AddressKeeper {
       }
     }
     let kept = entries
-    setVIPs(vips)
+    entries = vips.map { Entry(vip: $0) }
+    addressesOfVIPs = Set(vips.flatMap(\.addresses))
     var fresh: [Int] = []
     for index in entries.indices {
       if let same = kept.first(where: { $0.vip == entries[index].vip }) { entries[index] = same } else { fresh.append(index) }
     }
-    watched = watching
-    told = told.filter { watching.contains($0.key) }
+    watch.configure(watching, excluding: addressesOfVIPs)
     readChanges()
     sweep(fresh)
-    tellInterfaces()
   }
 
   /// Removes addresses of VIPs that are on some interface though nobody here took them. The loopback interface is left
@@ -434,16 +391,6 @@ final class AddressKeeper {
           if perform(.remove, address, on: link.index) == 0 { report(.swept(entries[entry].vip.id, address, link.name)) }
         }
       }
-    }
-  }
-
-  private func tellInterfaces() {
-    let names = watched.isEmpty ? Set(table.links.map(\.name)).union(told.keys).sorted() : watched
-    for name in names {
-      let state = table.state(of: name, excluding: addressesOfVIPs)
-      guard told[name] != state else { continue }
-      told[name] = state.exists || !watched.isEmpty ? state : nil
-      report(.interface(state))
     }
   }
 
