@@ -2,6 +2,9 @@ import Basis
 import Wire
 
 extension CrossChecks {
+  /// Each port is a listening socket for each address and each worker.
+  private static let maximumPorts = 1024
+
   static func checkServices(_ draft: Draft, _ mistakes: inout Mistakes) {
     let names = draft.vips.map(\.value.name)
     let known = Set(names)
@@ -21,6 +24,12 @@ extension CrossChecks {
               : "\(listen) of VIP '\(service.value.vip)' is service '\(other)' already", at: item.place,
             suggestion: isOwn ? "leave one" : "choose another port, or another VIP")
         }
+      }
+      let ports = service.value.listen.reduce(0) { $0 + $1.ports.count }
+      if ports > maximumPorts {
+        mistakes.error(
+          "the service listens on \(ports) ports, \(maximumPorts) at most", at: service.place("listen"),
+          suggestion: "leave out the ports that nobody uses: each is a socket")
       }
       checkBackends(service, &mistakes)
       checkCheck(service, &mistakes)

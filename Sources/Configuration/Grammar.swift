@@ -1,3 +1,5 @@
+import Balancing
+
 /// The keys of the file, all of them, in one table: what the reader knows, suggests and refuses, and what the schema says.
 enum Grammar {
   static let file = Shape.keys(of: "the file", [
@@ -63,8 +65,8 @@ enum Grammar {
     Key("mode", .scalar(.choice(Configuration.Mode.allCases.map(\.rawValue), later: ["nat", "dsr", "tunnel"])),
         default: .string("proxy"), "How connections reach a backend: proxy, through this node."),
     Key("balance", .scalar(.choice(
-          Configuration.Balance.allCases.map(\.rawValue), later: ["least-load", "maglev", "first-available"])),
-        default: .string("least-connections"), "How a backend is chosen."),
+          Balancer.Policy.allCases.map(\.rawValue), later: ["least-load", "maglev", "first-available"])),
+        default: .string(Balancer.Policy.standard.rawValue), "How a backend is chosen."),
     Key("check", .short(.choice(["tcp"]), long: check), "How backends are probed; they are taken for healthy if absent."),
     Key("backends", .names(of: "a backend", backend, most: 4096), required: true,
         "The servers behind the service, by a name of your choice."),

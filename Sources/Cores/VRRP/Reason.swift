@@ -1,0 +1,87 @@
+import Wire
+
+/// Why a router changed its state, or announces again. It prints itself for people.
+public enum Reason: Sendable, Hashable {
+  /// Started with priority 255.
+  case ownsAddresses
+  /// Started, and listens first.
+  case started
+  /// No owner was heard for as long as an owner may be silent; nil: none was heard at all.
+  case silence(of: IPAddress?, for: Duration)
+  /// The owner gave the addresses up (priority 0).
+  case left(IPAddress)
+  /// The owner's priority is lower than ours, and we preempt.
+  case preempts(owner: IPAddress, theirs: UInt8, ours: UInt8)
+  /// An owner with a higher priority was heard.
+  case higherPriority(IPAddress, theirs: UInt8, ours: UInt8)
+  /// An owner with our priority and a greater address was heard.
+  case greaterAddress(IPAddress, priority: UInt8)
+  /// Another router believes that it owns the addresses, and loses against us.
+  case losingAdvert(from: IPAddress, theirs: UInt8, ours: UInt8)
+  /// This node lost the addresses, and makes way.
+  case yielded
+  /// Stopped politely.
+  case shutdown
+  /// Stopped without a word, as the text says.
+  case abandoned(String)
+}
+
+extension Reason: CustomStringConvertible {
+  public var description: String {
+    switch self {
+    case .ownsAddresses: "this node owns the addresses for good (priority 255)"
+    case .started: "started"
+    case .silence(let owner?, let time): "no advert from \(owner) for \(text(time))"
+    case .silence(nil, let time): "no advert from anybody for \(text(time))"
+    case .left(let owner): "\(owner) leaves (priority 0)"
+    case .preempts(let owner, let theirs, let ours): "higher priority than \(owner) (\(ours) > \(theirs))"
+    case .higherPriority(let owner, let theirs, let ours): "higher priority \(theirs) > \(ours) heard from \(owner)"
+    case .greaterAddress(let owner, let priority):
+      "equal priority \(priority) and a greater address heard from \(owner)"
+    case .losingAdvert(let other, 0, _): "\(other) claimed the addresses and leaves (priority 0)"
+    case .losingAdvert(let other, let theirs, let ours) where theirs == ours:
+      "\(other) claims the addresses with equal priority \(theirs) and a smaller address"
+    case .losingAdvert(let other, let theirs, let ours):
+      "\(other) claims the addresses with a lower priority (\(theirs) < \(ours))"
+    case .yielded: "this node lost the addresses and makes way"
+    case .shutdown: "stopped"
+    case .abandoned(let why): why
+    }
+  }
+}
+
+/// Something that does no harm by itself but that somebody should look at. Said once, and again only when it changes.
+public enum Notice: Sendable, Hashable {
+  /// Routers should agree on the interval; the advert is obeyed all the same.
+  case intervalMismatch(from: IPAddress, theirs: Duration, ours: Duration)
+  /// Routers should agree on the addresses; dropping the advert would make two owners while a list is being changed.
+  case addressesMismatch(from: IPAddress, theirs: [IPAddress], ours: [IPAddress])
+  /// A peer's VRRPv3 checksums over IPv4 are made in this way; with `ChecksumCoverage.learned` ours are now too.
+  case checksumCoverage(from: IPAddress, ChecksumCoverage)
+}
+
+extension Notice: CustomStringConvertible {
+  public var description: String {
+    switch self {
+    case .intervalMismatch(let from, let theirs, let ours):
+      "\(from) advertises every \(text(theirs)), this node every \(text(ours)): set the same interval on both"
+    case .addressesMismatch(let from, let theirs, let ours):
+      "\(from) advertises \(list(theirs)), this node \(list(ours)): set the same addresses on both"
+    case .checksumCoverage(let from, .message): "\(from) computes checksums over the message only (RFC 9568)"
+    case .checksumCoverage(let from, _): "\(from) computes checksums with the pseudo-header (as keepalived does)"
+    }
+  }
+}
+
+private func list(_ addresses: [IPAddress]) -> String {
+  addresses.isEmpty ? "nothing" : addresses.map(\.description).joined(separator: " ")
+}
+
+/// A duration for people: "330 ms", "3.6 s".
+private func text(_ duration: Duration) -> String {
+  let tenths = duration.nanoseconds / 100_000
+  if tenths < 100 { return "\(tenths / 10).\(tenths % 10) ms" }
+  if tenths < 10_000 { return "\(tenths / 10) ms" }
+  let seconds = duration.nanoseconds / 100_000_000
+  return seconds % 10 == 0 ? "\(seconds / 10) s" : "\(seconds / 10).\(seconds % 10) s"
+}

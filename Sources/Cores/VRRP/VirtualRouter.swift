@@ -1,0 +1,376 @@
+import Basis
+import Wire
+
+/// One virtual router as this node sees it: the state machine of RFC 9568 §6.4 and RFC 3768 §6.4.
+///
+/// A value without clock or socket: inputs and messages go in with the time, outputs come out. `deadline` is when it wants
+/// `.timer` at the latest; a `.timer` that comes early does nothing. Nothing is allocated in steady state: the adverts
+/// are encoded when something in them changes, and sending passes the same array again.
+///
+/// Where it is finer or more careful than the RFC, each with its reason at the place:
+/// - timers count nanoseconds, so skews below a centisecond are real ones;
+/// - a router that was active and hears a better one sends one last advert of its own, so that the winner announces;
+/// - what a losing advert or a priority 0 provokes from an active router is limited to one in a quarter of an interval;
+/// - a priority 0 only ever shortens the wait of a backup.
+public struct VirtualRouter: Sendable {
+  public enum State: String, Sendable, Hashable { case initialize, backup, active }
+
+  public enum Input: Sendable, Hashable {
+    /// Begin. `local` is the source of our adverts: an address of the interface, for IPv6 a link-local one.
+    /// An address of the other family is refused: the router stays in Initialize.
+    case startup(local: IPAddress)
+    /// Stop politely: an active router says priority 0.
+    case shutdown
+    /// Stop without a word, as when the link is gone. The text is for people.
+    case abandon(String)
+    /// The deadline was reached.
+    case timer
+    /// The source of our adverts is another address now.
+    case local(IPAddress)
+    /// The addresses were lost. Active makes way as if a better owner had been heard: it says priority 0, so that a peer takes
+    /// over, and doesn't come back before a full Active_Down_Interval.
+    case yield
+  }
+
+  public enum Output: Sendable, Hashable {
+    case transmit([UInt8], to: Destination)
+    /// Take the addresses and announce them.
+    case becameActive(Reason)
+    case becameBackup(Reason)
+    case becameInitialize(Reason)
+    /// Another router claimed the addresses and lost: tell the neighbours again where they are.
+    case announce(Reason)
+    case notice(Notice)
+  }
+
+  /// The router that was last heard as owner, while this one is a backup.
+  public struct Owner: Sendable, Hashable {
+    public let address: IPAddress
+    public let priority: UInt8
+    public let heard: Instant
+
+    public init(address: IPAddress, priority: UInt8, heard: Instant) {
+      self.address = address
+      self.priority = priority
+      self.heard = heard
+    }
+  }
+
+  public let settings: Settings
+  public private(set) var state = State.initialize
+  /// When `.timer` is wanted. Nil exactly in Initialize.
+  public private(set) var deadline: Instant?
+  public private(set) var counters = Counters()
+  public private(set) var owner: Owner?
+  /// Active_Adver_Interval: our own until an owner's advert taught another (RFC 9568 §6.1).
+  public var interval: Duration { .nanoseconds(activeInterval) }
+
+  /// Our own Advertisement_Interval as the advert can say it, in nanoseconds.
+  private let ownInterval: Int64
+  private var activeInterval: Int64
+  private var outgoing: Outgoing
+  private var observations: Observations
+  /// Who said priority 0 last, while a backup waits for its skew.
+  private var departed: IPAddress?
+  /// Before this a lower-priority owner is left alone (`Settings.preemptDelay`).
+  private var preemptFrom = Instant(nanoseconds: .min)
+  /// Before this a router that yielded doesn't come back.
+  private var holdUntil = Instant(nanoseconds: .min)
+  /// Adver_Timer of an active router.
+  private var adverAt = Instant(nanoseconds: .min)
+  /// From when an extra advert is allowed again, and why one is owed.
+  private var reassertFrom = Instant(nanoseconds: .min)
+  private var owed: Reason?
+
+  /// In Initialize, silent, without a deadline. VRRPv2 knows no IPv6: there the router speaks v3 whatever the settings say.
+  public init(_ settings: Settings) {
+    var settings = settings
+    if settings.family == .ipv6 { settings.version = .v3 }
+    self.settings = settings
+    ownInterval = settings.version.rounded(settings.interval.nanoseconds)
+    activeInterval = ownInterval
+    outgoing = Outgoing(settings)
+    observations = Observations()
+  }
+
+  /// The VRID of a message, for finding its router; nil where it is too short to have one. Nothing else is checked.
+  public static func identify(_ message: RawSpan) -> UInt8? {
+    message.byteCount >= AdvertHeader.length ? message.byte(1) : nil
+  }
+
+  public mutating func handle(_ input: Input, at now: Instant, _ emit: (Output) -> Void) {
+    switch input {
+    case .startup(let local): start(local, now, emit)
+    case .local(let local): if local.family == settings.family { outgoing.prepare(from: local) }
+    case .timer: turn(now, emit)
+    case .shutdown: stop(.shutdown, emit)
+    case .abandon(let why): stop(.abandoned(why), emit)
+    case .yield: makeWay(now, emit)
+    }
+  }
+
+  /// A VRRP message: the bytes behind the IP header. Counted exactly once, as accepted or as one `Discard`.
+  public mutating func receive(
+    _ message: RawSpan, in envelope: Envelope, at now: Instant, _ emit: (Output) -> Void
+  ) {
+    let header: AdvertHeader
+    do throws(Discard) {
+      header = try check(message, envelope)
+    } catch {
+      counters[error] &+= 1
+      return
+    }
+    counters.accepted &+= 1
+    if header.priority == 0 { counters.farewells &+= 1 }
+    if let coverage = header.coverage {
+      if coverage == .message { counters.checksumMessage &+= 1 } else { counters.checksumPseudoHeader &+= 1 }
+      outgoing.learn(coverage)
+    }
+    observe(header, message, envelope.source, now, emit)
+    switch state {
+    case .initialize: break
+    case .backup: hearAsBackup(header, envelope.source, now)
+    case .active: hearAsActive(header, envelope.source, now, emit)
+    }
+  }
+}
+
+// MARK: - Checks
+
+extension VirtualRouter {
+  /// RFC 9568 §7.1. That an address owner hears another one is told, not dropped (erratum 8298).
+  private func check(_ message: RawSpan, _ envelope: Envelope) throws(Discard) -> AdvertHeader {
+    guard state != .initialize else { throw .notRunning }
+    guard envelope.source.family == settings.family, envelope.destination.family == settings.family else {
+      throw .family
+    }
+    guard envelope.source != outgoing.local else { throw .reflected }
+    switch settings.peers {
+    case .multicast:
+      guard envelope.hopLimit == 255 else { throw .hopLimit }
+      guard envelope.destination == settings.family.vrrpGroup else { throw .destination }
+    case .unicast(let peers):
+      guard envelope.hopLimit == 255 else { throw .unicastHopLimit }
+      guard !envelope.destination.isMulticast else { throw .destination }
+      guard peers.contains(envelope.source) else { throw .stranger }
+    }
+    return try AdvertHeader(
+      checking: message, version: settings.version, id: settings.id, from: envelope.source, to: envelope.destination)
+  }
+
+  /// What is worth a word, but never a drop.
+  private mutating func observe(
+    _ header: AdvertHeader, _ message: RawSpan, _ source: IPAddress, _ now: Instant, _ emit: (Output) -> Void
+  ) {
+    if header.intervalNanoseconds != ownInterval { counters.intervalMismatches &+= 1 }
+    let sameAddresses = outgoing.lists(header, message)
+    if !sameAddresses { counters.addressMismatches &+= 1 }
+    observations.interval(header, source, ours: ownInterval, now, emit)
+    observations.addresses(sameAddresses, header, message, source, ours: outgoing.addresses, now, emit)
+    observations.coverage(header, source, now, emit)
+  }
+}
+
+// MARK: - Backup
+
+extension VirtualRouter {
+  /// RFC 9568 §6.4.2.
+  private mutating func hearAsBackup(_ header: AdvertHeader, _ source: IPAddress, _ now: Instant) {
+    if header.priority == 0 {
+      departed = source
+      owner = nil
+      // Never later than what was waited for anyway: a stream of priority 0 must not keep a backup waiting for ever.
+      wait(until: min(deadline ?? now, now.adding(skew)))
+      return
+    }
+    owner = Owner(address: source, priority: header.priority, heard: now)
+    guard header.priority >= settings.priority || !preempts(at: now) else {
+      counters.losing &+= 1
+      return
+    }
+    departed = nil
+    learn(header)
+    wait(until: now.adding(activeDownInterval))
+  }
+
+  private func preempts(at now: Instant) -> Bool {
+    // The address owner always does (RFC 9568 §6.1, Preempt_Mode).
+    settings.priority == 255 || settings.preempt && now >= preemptFrom
+  }
+
+  private mutating func learn(_ header: AdvertHeader) {
+    activeInterval = header.intervalNanoseconds
+    if activeInterval > ownInterval { counters.intervalStretched &+= 1 }
+  }
+
+  private mutating func wait(until instant: Instant) { deadline = max(instant, holdUntil) }
+
+  /// Skew_Time in nanoseconds (RFC 9568 §6.1; RFC 3768 §6.1 knows seconds only).
+  private var skew: Int64 {
+    (256 - Int64(settings.priority)) * (settings.version == .v2 ? 1_000_000_000 : activeInterval) / 256
+  }
+
+  /// Active_Down_Interval in nanoseconds.
+  private var activeDownInterval: Int64 { 3 * activeInterval + skew }
+
+  private func reasonToTakeOver(at now: Instant) -> Reason {
+    if let departed { return .left(departed) }
+    guard let owner else { return .silence(of: nil, for: .nanoseconds(activeDownInterval)) }
+    let quiet = now.since(owner.heard)
+    if owner.priority < settings.priority, quiet <= activeDownInterval {
+      return .preempts(owner: owner.address, theirs: owner.priority, ours: settings.priority)
+    }
+    return .silence(of: owner.address, for: .nanoseconds(quiet))
+  }
+}
+
+// MARK: - Active
+
+extension VirtualRouter {
+  /// RFC 9568 §6.4.3.
+  private mutating func hearAsActive(
+    _ header: AdvertHeader, _ source: IPAddress, _ now: Instant, _ emit: (Output) -> Void
+  ) {
+    guard let better = reasonToDefer(to: header, source) else {
+      if header.priority > 0 { counters.losing &+= 1 }
+      reassert(.losingAdvert(from: source, theirs: header.priority, ours: settings.priority), now, emit)
+      return
+    }
+    // One last advert, which the winner sees as a losing one: it announces again, and the neighbours that were ours
+    // (the far side of a healed partition) learn where the addresses went. Without it a loser that hears the winner
+    // first would say nothing, and their caches would stay wrong until they time out.
+    transmit(outgoing.adverts, emit)
+    owner = Owner(address: source, priority: header.priority, heard: now)
+    learn(header)
+    becomeBackup(better, until: now.adding(activeDownInterval), emit)
+  }
+
+  private func reasonToDefer(to header: AdvertHeader, _ source: IPAddress) -> Reason? {
+    if header.priority > settings.priority {
+      return .higherPriority(source, theirs: header.priority, ours: settings.priority)
+    }
+    guard header.priority == settings.priority, let local = outgoing.local, source > local else { return nil }
+    return .greaterAddress(source, priority: header.priority)
+  }
+
+  /// Sends an advert at once, and announces. Somebody who sends losing adverts or priority 0 in a stream gets one answer in
+  /// a quarter of an interval, the last one included: more would let a stranger draw a storm from us. One limit serves all
+  /// peers, because each advert reaches all of them.
+  private mutating func reassert(_ reason: Reason, _ now: Instant, _ emit: (Output) -> Void) {
+    guard now >= reassertFrom else {
+      owed = reason
+      deadline = min(adverAt, reassertFrom)
+      return
+    }
+    owed = nil
+    reassertFrom = now.adding(ownInterval / 4)
+    counters.reasserted &+= 1
+    transmit(outgoing.adverts, emit)
+    emit(.announce(reason))
+    // After a priority 0 the Adver_Timer starts anew; here after any extra advert, for nobody needs two in a row.
+    adverAt = now.adding(ownInterval)
+    deadline = adverAt
+  }
+}
+
+// MARK: - Changes of state
+
+extension VirtualRouter {
+  /// RFC 9568 §6.4.1.
+  private mutating func start(_ local: IPAddress, _ now: Instant, _ emit: (Output) -> Void) {
+    guard local.family == settings.family else { return }
+    outgoing.prepare(from: local)
+    guard state == .initialize else { return }
+    owner = nil
+    activeInterval = ownInterval
+    holdUntil = Instant(nanoseconds: .min)
+    preemptFrom = now.adding(settings.preemptDelay.nanoseconds)
+    if settings.priority == 255 {
+      becomeActive(.ownsAddresses, now, emit)
+    } else {
+      becomeBackup(.started, until: now.adding(activeDownInterval), emit)
+    }
+  }
+
+  private mutating func turn(_ now: Instant, _ emit: (Output) -> Void) {
+    guard let deadline, now >= deadline else { return }
+    switch state {
+    case .initialize: break
+    case .backup: becomeActive(reasonToTakeOver(at: now), now, emit)
+    case .active:
+      if let owed, now >= reassertFrom { return reassert(owed, now, emit) }
+      guard now >= adverAt else { return }
+      transmit(outgoing.adverts, emit)
+      // From the deadline and not from now, so that lateness doesn't add up; after a long stall, from now.
+      let next = adverAt.adding(ownInterval)
+      adverAt = next > now ? next : now.adding(ownInterval)
+      self.deadline = owed == nil ? adverAt : min(adverAt, reassertFrom)
+    }
+  }
+
+  private mutating func becomeActive(_ reason: Reason, _ now: Instant, _ emit: (Output) -> Void) {
+    state = .active
+    counters.becameActive &+= 1
+    owner = nil
+    departed = nil
+    owed = nil
+    reassertFrom = now
+    adverAt = now.adding(ownInterval)
+    deadline = adverAt
+    transmit(outgoing.adverts, emit)
+    emit(.becameActive(reason))
+  }
+
+  private mutating func becomeBackup(_ reason: Reason, until: Instant, _ emit: (Output) -> Void) {
+    state = .backup
+    counters.becameBackup &+= 1
+    departed = nil
+    owed = nil
+    wait(until: until)
+    emit(.becameBackup(reason))
+  }
+
+  private mutating func makeWay(_ now: Instant, _ emit: (Output) -> Void) {
+    guard state == .active else { return }
+    transmit(outgoing.farewells, emit)
+    counters.sentFarewells &+= 1
+    activeInterval = ownInterval
+    owner = nil
+    holdUntil = now.adding(activeDownInterval)
+    preemptFrom = now.adding(settings.preemptDelay.nanoseconds)
+    becomeBackup(.yielded, until: holdUntil, emit)
+  }
+
+  private mutating func stop(_ reason: Reason, _ emit: (Output) -> Void) {
+    guard state != .initialize else { return }
+    if state == .active, reason == .shutdown {
+      transmit(outgoing.farewells, emit)
+      counters.sentFarewells &+= 1
+    }
+    state = .initialize
+    deadline = nil
+    owner = nil
+    departed = nil
+    owed = nil
+    emit(.becameInitialize(reason))
+  }
+
+  private mutating func transmit(_ messages: [Outgoing.Message], _ emit: (Output) -> Void) {
+    counters.sent &+= 1
+    for message in messages { emit(.transmit(message.bytes, to: message.destination)) }
+  }
+}
+
+extension Instant {
+  /// Held at the ends of time instead of trapping: a recording may hold any number.
+  func adding(_ nanoseconds: Int64) -> Instant {
+    let (sum, overflowed) = self.nanoseconds.addingReportingOverflow(nanoseconds)
+    return Instant(nanoseconds: overflowed ? (nanoseconds < 0 ? .min : .max) : sum)
+  }
+
+  /// Nanoseconds since an earlier instant, held in the same way.
+  func since(_ earlier: Instant) -> Int64 {
+    let (difference, overflowed) = nanoseconds.subtractingReportingOverflow(earlier.nanoseconds)
+    return overflowed ? (earlier.nanoseconds > 0 ? .min : .max) : difference
+  }
+}

@@ -1,0 +1,90 @@
+import CLinux
+import Glibc
+import Linux
+import Synchronization
+import Wire
+
+/// A worker and its thread, as other threads know them.
+final class Member: Sendable {
+  let mail: Mail
+  let ledger: Ledger
+  private let desk: Desk
+  private let thread = Mutex<Linux.Thread?>(nil)
+
+  init(plan: WorkerPlan, occupancy: Occupancy) throws(ProxyError) {
+    do { mail = try Mail() } catch { throw .outOf("eventfd", code: error.code) }
+    ledger = Ledger(services: plan.services)
+    let io = try KernelIO(bell: mail.descriptor)
+    desk = Desk(try Worker(io: io, plan: plan, ledger: ledger, occupancy: occupancy, mail: mail))
+    try desk.worker.listen()
+  }
+
+  func start(named name: String) throws(SystemError) {
+    let started = try Linux.Thread.start(named: name) { [desk] in desk.worker.run() }
+    thread.withLock { $0 = started }
+  }
+
+  /// After `.stop` was sent: waits for the thread. One that never started is closed here.
+  func finish() {
+    if let thread = thread.withLock({ $0 }) { thread.join() } else { desk.worker.run() }
+    desk.worker.io.shutDown()
+  }
+
+  /// Where the worker lives. One exclusivity check for the whole of its run.
+  private final class Desk: @unchecked Sendable {  // touched by one thread at a time: the worker's, then who joined it
+    var worker: Worker<KernelIO>
+
+    init(_ worker: consuming Worker<KernelIO>) { self.worker = worker }
+  }
+}
+
+/// All listening sockets: one for each worker at each address, sharing it by SO_REUSEPORT.
+struct ListenerSet {
+  private var shares: [[Listener]]
+
+  init(services: [ProxyService], workers: Int, backlog: Int) throws(ProxyError) {
+    shares = Array(repeating: [], count: workers)
+    do {
+      for (index, service) in services.enumerated() {
+        for place in service.listen {
+          // Sharing would let two programs of one user split the connections. Alone, the kernel tells.
+          clinux_proxy_close(try ListenerSet.open(place, of: service, backlog: 1, share: false))
+          for worker in 0..<workers {
+            let descriptor = try ListenerSet.open(place, of: service, backlog: backlog, share: true)
+            shares[worker].append(Listener(descriptor: descriptor, service: index))
+          }
+        }
+      }
+    } catch {
+      for listener in shares.joined() { clinux_proxy_close(listener.descriptor) }
+      throw error
+    }
+  }
+
+  /// The sockets of one worker, which closes them from now on.
+  mutating func take(_ worker: Int) -> [Listener] {
+    defer { shares[worker] = [] }
+    return shares[worker]
+  }
+
+  private static func open(
+    _ place: ProxyService.Listen, of service: ProxyService, backlog: Int, share: Bool
+  ) throws(ProxyError) -> Int32 {
+    var endpoint = clinux_endpoint(place.address, port: place.port)
+    var step: Int32 = 0
+    let result = clinux_proxy_listen(
+      &endpoint, Int32(clamping: backlog), share ? 1 : 0, service.congestionControl, &step)
+    if result >= 0 { return result }
+    switch -result {
+    case EADDRINUSE: throw .portInUse(service: service.name, address: place.address, port: place.port)
+    case EACCES, EPERM: throw .notPermitted(service: service.name, address: place.address, port: place.port)
+    default:
+      let steps = ["socket", "setsockopt", "bind", "listen"]
+      throw .cannotListen(
+        service: service.name, address: place.address, port: place.port, step: steps[Int(step)], code: -result)
+    }
+  }
+}
+
+/// Processors that this process may run on.
+func processorCount() -> Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }

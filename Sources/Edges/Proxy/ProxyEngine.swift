@@ -1,0 +1,159 @@
+import Balancing
+import Basis
+import CLinux
+import Linux
+import Synchronization
+import Wire
+
+/// The TCP proxy: threads that carry connections from services' addresses to their backends.
+///
+/// ```swift
+/// let proxy = try ProxyEngine(services: [web])   // binds every address, owned or not
+/// try proxy.start()
+/// proxy.setBackend(service: 0, backend: 1, usable: false, weight: 100)
+/// proxy.closeConnections([0], within: .seconds(5)) { /* the address may leave */ }
+/// ```
+///
+/// Services and backends are named by their index. All methods may be called from any thread, and none waits for a worker
+/// except `stop`.
+public final class ProxyEngine: Sendable {
+  public let services: [ProxyService]
+  /// Connections that may be open at once: what was asked for, held to the limit of open files.
+  public let maximumConnections: Int
+  public var workers: Int { crew.count }
+
+  private let crew: [Member]
+  private let state: Mutex<State>
+
+  /// Binds all listening sockets, so that start and take-over need none; begins nothing yet.
+  public init(services: [ProxyService], options: ProxyOptions = ProxyOptions()) throws(ProxyError) {
+    for service in services {
+      if let mistake = service.mistake { throw .invalid(service: service.name, reason: mistake) }
+    }
+    self.services = services
+    let workers = max(1, options.workers ?? processorCount())
+    let perConnection = 2
+    let fixed = 256 + workers * (2 * options.pipes + services.reduce(8) { $0 + $1.listen.count })
+    let files = clinux_proxy_raise_files(UInt64(max(options.maximumConnections, 1) * perConnection + fixed))
+    let room = (Int(clamping: files) - fixed) / perConnection
+    maximumConnections = max(1, min(options.maximumConnections, room))
+
+    var listeners = try ListenerSet(services: services, workers: workers, backlog: options.backlog)
+    let occupancy = Occupancy(services: services, total: maximumConnections)
+    var crew: [Member] = []
+    for worker in 0..<workers {
+      let plan = WorkerPlan(
+        services: services, listeners: listeners.take(worker), options: options, capacity: maximumConnections,
+        seed: UInt64(worker))
+      crew.append(try Member(plan: plan, occupancy: occupancy))
+    }
+    self.crew = crew
+    let backends = services.map { $0.backends.map { State.Backend(usable: $0.usable, weight: $0.weight) } }
+    state = Mutex(State(backends: backends))
+  }
+
+  deinit { stop() }
+
+  /// Starts the workers. A second call does nothing.
+  public func start() throws(ProxyError) {
+    let isFirst = state.withLock { state in
+      defer { state.phase = state.phase == .ready ? .running : state.phase }
+      return state.phase == .ready
+    }
+    guard isFirst else { return }
+    for (index, member) in crew.enumerated() {
+      do {
+        try member.start(named: "proxy-\(index)")
+      } catch {
+        stop()
+        throw .outOf("thread", code: error.code)
+      }
+    }
+  }
+
+  /// Takes a backend in or out, or changes its weight. Its open connections stay. Unknown indexes are ignored.
+  public func setBackend(service: Int, backend: Int, usable: Bool, weight: Int) {
+    // Under the lock, so that all workers see two changes in the same order.
+    state.withLock { state in
+      guard state.backends.indices.contains(service), state.backends[service].indices.contains(backend) else { return }
+      state.backends[service][backend] = State.Backend(usable: usable, weight: weight)
+      for member in crew {
+        member.mail.send(.setBackend(service: service, backend: backend, usable: usable, weight: weight))
+      }
+    }
+  }
+
+  /// Ends the connections of `services` so that their address can leave.
+  ///
+  /// They go on accepting and proxying, but a connection that rests for 10 ms after a response is closed (FIN). Shortly before the
+  /// deadline, or once no connection is left, their listeners drop SYNs, which clients retransmit to the next owner. At the deadline
+  /// the rest is reset (RST), so that no client is left waiting. From then on nothing is accepted until `resume`.
+  ///
+  /// - Parameters:
+  ///   - within: zero resets everything now.
+  ///   - then: called once, on a worker's thread, when no connection is left, or when `resume` or `stop` ended the drain.
+  public func closeConnections(_ services: [Int], within: Duration, then: @escaping @Sendable () -> Void) {
+    state.withLock { state in
+      let order = DrainOrder(
+        services: known(services), from: Clock.now(), within: within, everyone: crew.map(\.mail), then: then)
+      guard state.phase == .running else {
+        for _ in crew { order.arrive() }
+        return
+      }
+      for member in crew { member.mail.send(.drain(order)) }
+    }
+  }
+
+  /// Serves `services` again after `closeConnections`, or calls off one that goes on.
+  public func resume(_ services: [Int]) {
+    state.withLock { _ in
+      for member in crew { member.mail.send(.resume(known(services))) }
+    }
+  }
+
+  /// What has happened so far, added up over the workers, which are not disturbed.
+  public func snapshot() -> [ServiceSnapshot] {
+    let backends = state.withLock { $0.backends }
+    return services.indices.map { index in
+      var sum = ServiceSnapshot(
+        name: services[index].name,
+        backends: zip(services[index].backends, backends[index]).map {
+          ServiceSnapshot.Backend(name: $0.name, usable: $1.usable, weight: $1.weight)
+        })
+      for member in crew { member.ledger.add(service: index, to: &sum) }
+      return sum
+    }
+  }
+
+  /// When each worker last turned; one that rests turns every 100 ms, so an older beat is one that is stuck or dead.
+  /// Nil before its first turn.
+  public func beats() -> [Instant?] {
+    crew.map { member in
+      let last = member.ledger.lastTurn.load(ordering: .relaxed)
+      return last == 0 ? nil : Instant(nanoseconds: last)
+    }
+  }
+
+  /// Resets all connections, closes the listening sockets and waits for the workers. There is no start after it.
+  public func stop() {
+    let before = state.withLock { state in
+      defer { state.phase = .stopped }
+      return state.phase
+    }
+    guard before != .stopped else { return }
+    for member in crew { member.mail.send(.stop) }
+    for member in crew { member.finish() }
+  }
+
+  private func known(_ indexes: [Int]) -> [Int] { indexes.filter(services.indices.contains) }
+
+  private struct State {
+    enum Phase { case ready, running, stopped }
+    struct Backend {
+      var usable: Bool
+      var weight: Int
+    }
+    var phase = Phase.ready
+    var backends: [[Backend]]
+  }
+}
