@@ -10,6 +10,12 @@ let package = Package(
   name: "roost",
   products: [
     .executable(name: "roost", targets: ["roost"]),
+    // For Benchmarks/, which are a package of their own.
+    .library(name: "ProxyParts", targets: ["Proxy", "Balancing", "Wire", "Basis", "Linux"]),
+    // For the fuzz targets in Fuzz/, which is a package of its own.
+    .library(name: "Basis", targets: ["Basis"]),
+    .library(name: "Wire", targets: ["Wire"]),
+    .library(name: "VRRP", targets: ["VRRP"]),
     // For the fuzz target in Fuzz/, which is a package of its own.
     .library(name: "Configuration", targets: ["Configuration"]),
     // For Benchmarks/, which are a package of their own.
