@@ -16,10 +16,7 @@ let package = Package(
     .library(name: "Basis", targets: ["Basis"]),
     .library(name: "Wire", targets: ["Wire"]),
     .library(name: "VRRP", targets: ["VRRP"]),
-    // For the fuzz target in Fuzz/, which is a package of its own.
     .library(name: "Configuration", targets: ["Configuration"]),
-    // For Benchmarks/, which are a package of their own.
-    .library(name: "ProxyParts", targets: ["Proxy", "Balancing", "Wire", "Basis", "Linux"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
