@@ -1,4 +1,5 @@
 import Basis
+import CLinux
 import Configuration
 import FoundationEssentials
 import Glibc
