@@ -12,6 +12,12 @@ let package = Package(
     .executable(name: "roost", targets: ["roost"]),
     // For Benchmarks/, which are a package of their own.
     .library(name: "ProxyParts", targets: ["Proxy", "Balancing", "Wire", "Basis", "Linux"]),
+    // For the fuzz targets in Fuzz/, which is a package of its own.
+    .library(name: "Basis", targets: ["Basis"]),
+    .library(name: "Wire", targets: ["Wire"]),
+    .library(name: "VRRP", targets: ["VRRP"]),
+    // For the fuzz target in Fuzz/, which is a package of its own.
+    .library(name: "Configuration", targets: ["Configuration"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),

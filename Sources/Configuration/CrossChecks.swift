@@ -227,6 +227,16 @@ enum CrossChecks {
       var any: String?
       var inferred: String?
       var named: [String: String] = [:]
+
+      /// In place, so that nothing is copied however many there are.
+      mutating func add(_ vip: String, on interface: String?) -> String? {
+        defer { any = vip }
+        guard let interface else {
+          defer { inferred = vip }
+          return any
+        }
+        return inferred ?? named.updateValue(vip, forKey: interface)
+      }
     }
     private var nodes: [String: Node] = [:]
 
@@ -240,15 +250,8 @@ enum CrossChecks {
       for name in names {
         var interface = choices[name]
         if case .named(let everywhere) = vip.interface { interface = everywhere }
-        let node = nodes[name] ?? Node()
-        if let interface {
-          other = other ?? node.inferred ?? node.named[interface]
-          nodes[name, default: Node()].named[interface] = vip.name
-        } else {
-          other = other ?? node.any
-          nodes[name, default: Node()].inferred = vip.name
-        }
-        nodes[name, default: Node()].any = vip.name
+        let met = nodes[name, default: Node()].add(vip.name, on: interface)
+        other = other ?? met
       }
       return other
     }

@@ -61,3 +61,11 @@ enum DurationText {
 
   private static func value(_ digits: ArraySlice<UInt8>) -> Int64 { digits.reduce(0) { $0 * 10 + Int64($1 - 48) } }
 }
+
+extension Duration {
+  /// Reads a duration as the configuration writes them: `100ms`, `1.5s`, `5m`, `1h`.
+  public init?(written text: String) {
+    guard let duration = DurationText.read(text) else { return nil }
+    self = duration
+  }
+}

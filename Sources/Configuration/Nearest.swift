@@ -1,14 +1,20 @@
-/// The candidate that a text is most likely a slip of, if any is near: up to a third of its letters wrong, two swapped ones count as one.
+/// The candidate that a text is most likely a slip of, if one is nearer than all others: up to a third of its letters wrong,
+/// two swapped ones count as one. Of `lb1` and `lb2` neither is more likely what `lb3` was meant to be.
 func nearest(_ text: String, among candidates: some Sequence<String>) -> String? {
   let typed = Array(text.lowercased().utf8.prefix(41))
   guard 1...40 ~= typed.count else { return nil }
-  var best: (distance: Int, candidate: String)?
+  var best: (distance: Int, candidate: String?)?
   for candidate in candidates {
     let letters = Array(candidate.lowercased().utf8)
     let allowed = max(1, max(typed.count, letters.count) / 3)
     guard abs(letters.count - typed.count) <= allowed, letters.count > 1 || typed.count > 1 else { continue }
     let distance = editDistance(typed, letters)
-    if distance <= allowed, distance < best?.distance ?? .max { best = (distance, candidate) }
+    guard distance <= allowed else { continue }
+    if distance < best?.distance ?? .max {
+      best = (distance, candidate)
+    } else if distance == best?.distance, candidate != best?.candidate {
+      best?.candidate = nil
+    }
   }
   return best?.candidate
 }

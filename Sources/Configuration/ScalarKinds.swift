@@ -49,12 +49,18 @@ extension ScalarKind {
     }
   }
 
+  /// "a, b or c".
+  private static func list(_ words: [String]) -> String {
+    guard words.count > 1 else { return words.joined() }
+    return words.dropLast().joined(separator: ", ") + " or " + words[words.count - 1]
+  }
+
   /// One of some words, or of some that a later version will know.
   static func choice(_ words: [String], later: [String] = []) -> ScalarKind {
     let expected = words.count == 1 ? "'\(words[0])'" : "one of " + words.joined(separator: ", ")
     return ScalarKind(expected: expected, schema: [("enum", .array(words.map { .string($0) }))]) { text in
       if words.contains(text) { return nil }
-      if later.contains(text) { return Problem("'\(text)' is not available in this version", "use \(words.joined(separator: " or "))") }
+      if later.contains(text) { return Problem("'\(text)' is not available in this version", "use \(list(words))") }
       return Problem("expected \(expected), found \(quoted(text))", didYouMean(text, among: words))
     }
   }

@@ -159,7 +159,7 @@ extension Shape {
     case .oneOrMany(let kind, _): "\(kind.expected), or a list"
     case .list(let kind, _): "a list, each item \(kind.expected)"
     case .keys(let what, _): "a mapping with the keys of \(what)"
-    case .names(let what, _, _): "a mapping (NAME: …), the name that of \(what)"
+    case .names(let what, _, _): "a mapping from names, each that of \(what)"
     case .short(let kind, let long): "\(kind.expected), or \(long.expected)"
     }
   }

@@ -53,7 +53,10 @@ struct SourceText: Sendable {
     self.starts = starts
     if let wrong {
       let place = Place(line: starts.count, column: scalars.count - (starts.last ?? 0) + 1)
-      mistake(Mistake(file: file, place: place, message: wrong.message, suggestion: wrong.suggestion))
+      // What follows was not read: the excerpt ends where the trouble begins.
+      let excerpt = Mistake.Excerpt(scalars[(starts.last ?? 0)...], around: place)
+      mistake(
+        Mistake(file: file, place: place, message: wrong.message, suggestion: wrong.suggestion, excerpt: excerpt))
       return nil
     }
   }

@@ -36,6 +36,10 @@ extension Node {
   mutating func reconsider(vip: Int, at now: Instant, _ emit: (Effect) -> Void) {
     guard phase == .running else { return }
     defer { rearm(vip) }
+    if case .fixed(owner: false) = vips[vip].settings.election {
+      enter(.backup, vip: vip, because: "this node never owns it", at: now, emit)
+      return
+    }
     if let obstacle = obstacle(vip, at: now) {
       withdraw(vip: vip, because: obstacle, at: now, emit)
       return
@@ -43,8 +47,7 @@ extension Node {
     switch vips[vip].settings.election {
     case .fixed(owner: true):
       if vips[vip].holding == .nothing { take(vip: vip, because: "configured as the owner", at: now, emit) }
-    case .fixed(owner: false):
-      enter(.backup, vip: vip, because: "configured on another node", at: now, emit)
+    case .fixed(owner: false): break
     case .vrrp:
       guard let local = vips[vip].local else { return }
       if vips[vip].router?.state == .initialize {
@@ -241,8 +244,15 @@ extension Node {
       vips[vip].holding = .nothing
       reconsider(vip: vip, at: now, emit)
     case .failed(let generation, let code):
-      guard vips[vip].isHeld, vips[vip].generation == generation else { return }
-      refused(vip: vip, code: code, at: now, emit)
+      guard vips[vip].generation == generation else { return }
+      if vips[vip].isHeld {
+        refused(vip: vip, code: code, at: now, emit)
+      } else if vips[vip].holding == .releasing(generation: generation) {
+        // The kernel would not even remove them. Their lease will; waiting for an answer that never comes helps nobody.
+        emit(.report(.addressRefused(vip: vip, code: code)))
+        vips[vip].holding = .nothing
+        reconsider(vip: vip, at: now, emit)
+      }
     case .vanished(let generation):
       guard vips[vip].isHeld, vips[vip].generation == generation else { return }
       lost(vip: vip, at: now, emit)

@@ -5,7 +5,6 @@ import Node
 import Telemetry
 import VRRP
 // temporary stand-ins
-final class ProberStub: Sendable { func probe(_ i: Int, number: UInt64) {}; func stop() {} }
 final class Recorder: Sendable { init(path: String, settings: NodeSettings, seed: UInt64, log: Log) throws {}
  func record(_ e: Event, at: Instant) {}
  func record(_ b: UnsafeRawBufferPointer, in: Envelope, at: Instant) {}

@@ -176,7 +176,7 @@ struct Worker<IO: SocketIO>: ~Copyable {
 
   // MARK: other threads
 
-  private mutating func readMail() {
+  mutating func readMail() {
     var letters: [Command] = []
     mail.open { letters.append($0) }
     for letter in letters {

@@ -85,7 +85,8 @@ extension Scenario {
       // Who `owner` or `backup` was before the first step.
       return (atEnd == nodes(selector, before: steps.first?.at ?? end, seen), names(atEnd))
     case .twoOwners(let bound):
-      let longest = seen.twoOwners.map { $0.upperBound - $0.lowerBound }.max() ?? .zero
+      // Before time zero the cluster was still settling.
+      let longest = seen.twoOwners.map { $0.upperBound - max(.zero, $0.lowerBound) }.max().map { max(.zero, $0) } ?? .zero
       return (longest <= bound.duration(interval: interval), text(longest))
     case .noConnectionBroken:
       guard let broken = seen.brokenConnections else { return (nil, "not measured") }

@@ -75,17 +75,17 @@ struct Network {
   /// Every fault is over.
   mutating func heal() { self = Network(nodes: nodes, weather: weather) }
 
-  /// When copies of a packet arrive, after now; none where it is lost.
+  /// How long a packet takes, and its copy if there is one; nil where it is lost.
   @inline(__always)
-  func journey(_ from: Int, _ to: Int, _ random: inout SplitMix64, arrive: (Int64) -> Void) {
-    guard reaches(from, to) else { return }
+  func journey(_ from: Int, _ to: Int, _ random: inout SplitMix64) -> (first: Int64, copy: Int64?)? {
+    guard reaches(from, to) else { return nil }
     let path = from * nodes + to
-    let lost = max(loss[path], weather.loss)
-    if lost > 0, random.nextFraction() < lost { return }
-    arrive(weather.latency + delay[path] + Int64(random.next(below: UInt64(weather.jitter) + 1)))
-    if weather.duplication > 0, random.nextFraction() < weather.duplication {
-      arrive(weather.latency + delay[path] + Int64(random.next(below: UInt64(weather.jitter) * 4 + 1)))
-    }
+    // Faults and weather are apart: what one lets pass the other may lose.
+    if loss[path] > 0, random.nextFraction() < loss[path] { return nil }
+    if weather.loss > 0, random.nextFraction() < weather.loss { return nil }
+    let first = weather.latency + delay[path] + Int64(random.next(below: UInt64(weather.jitter) + 1))
+    guard weather.duplication > 0, random.nextFraction() < weather.duplication else { return (first, nil) }
+    return (first, weather.latency + delay[path] + Int64(random.next(below: UInt64(weather.jitter) * 4 + 1)))
   }
 }
 

@@ -55,7 +55,7 @@ struct Daemon {
     let prober = try makeProber(plan, mailbox)
     let recorder = try options.record.map { try Recorder(path: $0, settings: plan.node, seed: Self.seed, log: log) }
     let addresses = try AddressThread(
-      plan.addresses, watching: Array(Set(plan.interfaces)).sorted(),
+      plan.addresses, watching: plan.watched,
       record: try OwnershipRecord(capacity: max(1, plan.addresses.count))
     ) { mailbox.send(.addresses($0)) }
 
@@ -84,7 +84,7 @@ struct Daemon {
 
   // MARK: Parts
 
-  private func makePlan() throws -> Plan {
+  private func makePlan() throws -> DaemonPlan {
     let reading = Configuration.read(path: options.configuration)
     guard let configuration = reading.configuration else { throw Failure.mistakes(reading.mistakes) }
     let host = try HostFacts.current(node: options.node, vips: Set(configuration.vips.flatMap(\.addresses)))
@@ -92,10 +92,10 @@ struct Daemon {
     if mistakes.hasError { throw Failure.mistakes(mistakes) }
     guard let name = configuration.nodeName(on: host) else { throw Failure.cannot("this machine is none of the nodes") }
     let interfaces = configuration.vips.map { configuration.interface(of: $0, node: name, on: host) ?? "" }
-    return Plan(configuration, name: name, interfaces: interfaces)
+    return DaemonPlan(configuration, name: name, interfaces: interfaces)
   }
 
-  private func makeProxy(_ plan: Plan) throws -> ProxyEngine? {
+  private func makeProxy(_ plan: DaemonPlan) throws -> ProxyEngine? {
     guard !plan.proxied.isEmpty else { return nil }
     var options = ProxyOptions()
     options.workers = self.options.workers
@@ -104,7 +104,14 @@ struct Daemon {
     return proxy
   }
 
-  private func makeProber(_ plan: Plan, _ mailbox: Mailbox<Loop.Message>) throws -> ProberStub? { nil }
+  private func makeProber(_ plan: DaemonPlan, _ mailbox: Mailbox<Loop.Message>) throws -> Prober? {
+    guard !plan.probes.isEmpty else { return nil }
+    let probes = plan.probes
+    return try Prober(probes.map(\.target)) { index, number, result in
+      let probe = probes[index]
+      mailbox.send(.event(.check(service: probe.service, backend: probe.backend, probe: number, result)))
+    }
+  }
 
   /// SIGHUP: the file is read and judged; a wrong one changes nothing. What is right takes effect at the next start.
   private func reread(_ log: Log) {

@@ -35,12 +35,12 @@ final class Loop {
   struct Parts {
     let addresses: AddressThread
     let proxy: ProxyEngine?
-    let prober: ProberStub?
+    let prober: Prober?
     let log: Log
     let recorder: Recorder?
   }
 
-  private let plan: Plan
+  private let plan: DaemonPlan
   private var node: Node
   private let parts: Parts
   private let reactor: Reactor
@@ -55,7 +55,7 @@ final class Loop {
   /// Why the loop had to end, if it did not end by itself.
   private var failure: SystemError?
 
-  init(_ plan: Plan, _ parts: Parts, mailbox: Mailbox<Message>, seed: UInt64) throws(SystemError) {
+  init(_ plan: DaemonPlan, _ parts: Parts, mailbox: Mailbox<Message>, seed: UInt64) throws(SystemError) {
     self.plan = plan
     self.parts = parts
     self.mailbox = mailbox
@@ -65,7 +65,7 @@ final class Loop {
     elections = Elections(plan.node)
     proxyIndices = plan.node.vips.indices.map { plan.proxyIndices(ofVIP: $0) }
     beats = Beats()
-    unseen = Set(plan.interfaces)
+    unseen = Set(plan.watched)
   }
 
   /// Runs until the node has stopped politely. Call it on the thread that is to be the loop.
@@ -187,8 +187,8 @@ final class Loop {
       parts.addresses.announce(vip, generation: generation)
     case .closeConnections(let vip, let generation, let limit):
       closeConnections(vip: vip, generation: generation, within: limit)
-    case .probe(_, _, let number):
-      parts.prober?.probe(0, number: number)
+    case .probe(let service, let backend, let number):
+      if let index = plan.probeIndex(service: service, backend: backend) { parts.prober?.probe(index, number: number) }
     case .backend(let service, let backend, let state):
       backendChanged(service: service, backend: backend, state)
     case .report(let occurrence):

@@ -11,13 +11,13 @@ import Wire
 
 /// What the control socket serves: a copy of the node's state, made into a report on the log's thread.
 struct StatusSource: Sendable {
-  private let plan: Plan
+  private let plan: DaemonPlan
   private let proxy: ProxyEngine?
   private let mailbox: Mailbox<Loop.Message>
   private let log: Log
   private let started = Clock.now()
 
-  init(_ plan: Plan, proxy: ProxyEngine?, mailbox: Mailbox<Loop.Message>, log: Log) {
+  init(_ plan: DaemonPlan, proxy: ProxyEngine?, mailbox: Mailbox<Loop.Message>, log: Log) {
     self.plan = plan
     self.proxy = proxy
     self.mailbox = mailbox

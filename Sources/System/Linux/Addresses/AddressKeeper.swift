@@ -5,8 +5,8 @@ import Wire
 
 /// Adds, renews, removes, announces and guards the addresses of VIPs: what runs on the address thread.
 ///
-/// Its table of interfaces is right up to the moment when the monitor's socket was last found empty, and no one else on this
-/// thread changes addresses, so what is missing or too much there is the doing of the kernel or of another program.
+/// Its table of interfaces follows the kernel's notifications, which may come late: an IPv6 address is announced by a kernel
+/// worker some time after it was added. So before anything is put back, the kernel is asked.
 final class AddressKeeper {
   private enum Phase {
     case idle
@@ -267,6 +267,13 @@ final class AddressKeeper {
     let vip = entries[entry].vip
     switch entries[entry].phase {
     case .held(let generation, let until) where record.holds(vip.id, generation: generation):
+      if isWhole(vip) { return }
+      do throws(SystemError) {
+        table.load(try requests.links(), try requests.addresses())
+      } catch {
+        entries[entry].lookAgain = Clock.now() + .milliseconds(100)
+        return report(.blind(error))
+      }
       guard let link = table.link(named: vip.interface) else { return vanish(entry, .interfaceLost) }
       for address in vip.addresses where !table.hasVIP(address, on: link.index) {
         guard putBack(address, entry, generation, until, link) else { return }
@@ -287,6 +294,11 @@ final class AddressKeeper {
         if code == 0 { report(.strayRemoved(vip.id, address)) }
       }
     }
+  }
+
+  private func isWhole(_ vip: AddressThread.VIP) -> Bool {
+    guard let link = table.link(named: vip.interface) else { return false }
+    return vip.addresses.allSatisfy { table.hasVIP($0, on: link.index) }
   }
 
   /// Puts back what another program removed. False where this VIP is done with for now.

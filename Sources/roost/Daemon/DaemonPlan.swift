@@ -3,6 +3,7 @@ import Basis
 import Configuration
 import Linux
 import Node
+import Prober
 import Proxy
 import Wire
 
@@ -10,15 +11,27 @@ import Wire
 ///
 /// A service of the configuration is one service to `Node`, but may be several to the proxy: where a backend has no port of its
 /// own, each port that is listened on leads to the same port of the backend.
-struct Plan: Sendable {
+struct DaemonPlan: Sendable {
   let configuration: Configuration
   let name: String
-  /// For each VIP.
+  /// For each VIP; empty where this node never owns it and has no interface for it.
   let interfaces: [String]
   let node: NodeSettings
   let proxied: [ProxyService]
   /// For each service of the configuration, its services in `proxied`.
   let proxyIndices: [[Int]]
+
+  /// One active check of one backend.
+  struct Probe: Sendable {
+    let service: Int
+    let backend: Int
+    let target: CheckTarget
+  }
+
+  /// Every check there is; an index into it names one to the prober.
+  let probes: [Probe]
+  /// For each service, the index of its first backend's probe; nil where it has no check.
+  private let firstProbes: [Int?]
 
   /// - Parameter interfaces: on which interface this node puts each VIP.
   init(_ configuration: Configuration, name: String, interfaces: [String]) {
@@ -35,7 +48,23 @@ struct Plan: Sendable {
       return Array(first..<proxied.count)
     }
     self.proxied = proxied
+    var probes: [Probe] = []
+    firstProbes = configuration.services.indices.map { index in
+      guard let check = configuration.services[index].check else { return nil }
+      let first = probes.count
+      for backend in configuration.services[index].backends.indices {
+        let target = Self.target(check, of: configuration.services[index], backend: backend)
+        probes.append(Probe(service: index, backend: backend, target: target))
+      }
+      return first
+    }
+    self.probes = probes
   }
+
+  func probeIndex(service: Int, backend: Int) -> Int? { firstProbes[service].map { $0 + backend } }
+
+  /// The interfaces that VIPs are put on, each once.
+  var watched: [String] { Set(interfaces).subtracting([""]).sorted() }
 
   /// The VIPs as the address thread knows them, by the same numbers as everywhere.
   var addresses: [AddressThread.VIP] {
@@ -49,6 +78,20 @@ struct Plan: Sendable {
     configuration.services.indices
       .filter { configuration.services[$0].vip == configuration.vips[vip].name }
       .flatMap { proxyIndices[$0] }
+  }
+
+  private static func target(
+    _ check: Configuration.Check, of service: Configuration.Service, backend: Int
+  ) -> CheckTarget {
+    let backend = service.backends[backend]
+    let specification: CheckSpecification =
+      switch check.probe {
+      case .tcp: .tcp
+      case .http(let probe):
+        .http(path: probe.path, host: probe.host, statuses: probe.status, contains: probe.contains)
+      }
+    let port = check.port ?? backend.port ?? service.listen.first?.ports.lowerBound ?? 0
+    return CheckTarget(address: backend.address, port: port, check: specification, timeout: check.timeout)
   }
 
   private static func proxyServices(
