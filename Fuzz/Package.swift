@@ -47,5 +47,6 @@ let package = Package(
     target("vrrp-advert", ["Basis", "Wire", "VRRP"]),
     target("vrrp-router", ["Basis", "Wire", "VRRP"]),
     target("http1", ["HTTP1"]),
+    target("configuration", ["Configuration"]),
   ]
 )
