@@ -46,5 +46,6 @@ let package = Package(
     target("wire", ["Wire"]),
     target("vrrp-advert", ["Basis", "Wire", "VRRP"]),
     target("vrrp-router", ["Basis", "Wire", "VRRP"]),
+    target("configuration", ["Configuration"]),
   ]
 )
