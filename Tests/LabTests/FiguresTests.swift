@@ -84,7 +84,7 @@ private func change(_ time: Int64, _ host: String, _ isHeld: Bool) -> AddressCha
 
 @Test func `a hurried scenario keeps its order and its short waits`() throws {
   let scenario = try #require(Scenario.builtIn(named: "returning-node"))
-  let hurried = scenario.hurried(to: .seconds(1))
+  let hurried = scenario.hurried(to: Pace(lead: .seconds(1), between: .seconds(1), tail: .seconds(1)))
   #expect(hurried.steps.map(\.at) == [.seconds(1), .seconds(2)])
   #expect(hurried.end == .seconds(3))
   #expect(hurried.steps.map(\.action) == scenario.steps.map(\.action))
