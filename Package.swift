@@ -16,6 +16,7 @@ let package = Package(
     .library(name: "Basis", targets: ["Basis"]),
     .library(name: "Wire", targets: ["Wire"]),
     .library(name: "VRRP", targets: ["VRRP"]),
+    .library(name: "HTTP1", targets: ["HTTP1"]),
     // For the fuzz target in Fuzz/, which is a package of its own.
     .library(name: "Configuration", targets: ["Configuration"]),
   ],

@@ -46,5 +46,7 @@ let package = Package(
     target("wire", ["Wire"]),
     target("vrrp-advert", ["Basis", "Wire", "VRRP"]),
     target("vrrp-router", ["Basis", "Wire", "VRRP"]),
+    target("http1", ["HTTP1"]),
+    target("configuration", ["Configuration"]),
   ]
 )

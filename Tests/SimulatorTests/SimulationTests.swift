@@ -5,7 +5,7 @@ import Simulator
 import Testing
 
 struct SimulationTests {
-  static let chaos = Plan(story: .chaos(Chaos(every: .seconds(5))), nodes: 3, duration: .seconds(120))
+  static let chaos = Plan(story: .chaos(Chaos(every: .seconds(5))), nodes: 3, duration: .seconds(60))
 
   @Test func `the same seed gives the same trace, twice`() async {
     let first = await Simulation.run(Self.chaos, seeds: 0..<20)

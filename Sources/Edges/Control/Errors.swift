@@ -22,13 +22,16 @@ public enum ControlError: Error, Sendable, Hashable {
   case invalidRequest(MessageError)
   case system(SystemError)
 
-  /// The exit code of a command that ends with this error: 3 where no daemon answers, 1 for the rest.
-  public var exitCode: Int32 {
+  /// Whether no daemon answers, as against one that refuses or a request that cannot be made.
+  public var isAbsence: Bool {
     switch self {
-    case .noDaemon, .timedOut, .disconnected: 3
-    default: 1
+    case .noDaemon, .timedOut, .disconnected: true
+    default: false
     }
   }
+
+  /// The exit code of a command that ends with this error: 3 where no daemon answers, 1 for the rest.
+  public var exitCode: Int32 { isAbsence ? 3 : 1 }
 }
 
 extension ControlError: CustomStringConvertible {

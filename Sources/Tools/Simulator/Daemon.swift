@@ -87,12 +87,6 @@ struct Packets {
   func interface(_ slot: Int) -> String { packets[slot].interface }
   func destination(_ slot: Int) -> IPAddress { packets[slot].destination }
   func message(_ slot: Int) -> [UInt8] { packets[slot].message }
-
-  @inline(__always)
-  func withMessage(_ slot: Int, _ body: (RawSpan) -> Void) {
-    let message = packets[slot].message
-    body(message.span.bytes)
-  }
 }
 
 /// A number that stands for all that happened: equal for equal runs.

@@ -46,9 +46,9 @@ public enum Simulation {
 
   /// One run. A broken promise is run again, this time told event by event.
   static func outcome<Plane: ControlPlane>(_ plan: Plan, seed: UInt64, plane: Plane.Type) -> Outcome {
-    let world = World<Plane>(plan, seed: seed)
+    var world = World<Plane>(plan, seed: seed)
     world.run()
-    var outcome = Outcome(world)
+    var outcome = Outcome(&world)
     if outcome.violation != nil {
       outcome.violation?.trace = lastEvents(of: plan, seed: seed, plane: plane)
       outcome.violation?.again = plan.again(seed: seed)
@@ -56,11 +56,20 @@ public enum Simulation {
     return outcome
   }
 
+  /// What one node was given and decided in one run: a recording for each life of its daemon, for `Replay`.
+  public static func recordings(of node: Int, in plan: Plan, seed: UInt64) -> [[UInt8]] {
+    var world = World<Node>(plan, seed: seed)
+    world.recorder = Recorder(node: node)
+    world.run()
+    world.recorder?.finish()
+    return world.recorder?.finished ?? []
+  }
+
   /// How many events a violation shows.
   static let shown = 40
 
   private static func lastEvents<Plane: ControlPlane>(of plan: Plan, seed: UInt64, plane: Plane.Type) -> [String] {
-    let world = World<Plane>(plan, seed: seed)
+    var world = World<Plane>(plan, seed: seed)
     var lines: [String] = []
     var oldest = 0
     world.narrate = { at, text in
@@ -103,7 +112,7 @@ public struct Outcome: Sendable {
   public var longestTwoOwners: Duration
   public var longestVacancy: Duration
 
-  init<Plane>(_ world: World<Plane>) {
+  init<Plane>(_ world: inout World<Plane>) {
     seed = world.seed
     hash = world.trace.hash
     events = world.trace.events

@@ -9,7 +9,7 @@ import Wire
 extension World {
   // MARK: Processes
 
-  func start(_ node: Int, after pause: Int64) {
+  mutating func start(_ node: Int, after pause: Int64) {
     guard daemons[node].state == .absent else { return }
     daemons[node].state = .starting
     daemons[node].life &+= 1
@@ -17,7 +17,7 @@ extension World {
   }
 
   /// The process is up: it removes what an earlier life left, looks at its links and begins.
-  func started(_ node: Int) {
+  mutating func started(_ node: Int) {
     guard daemons[node].state == .starting else { return }
     let old = daemons[node]
     daemons[node] = Daemon()
@@ -26,7 +26,9 @@ extension World {
     daemons[node].workersAreWell = old.workersAreWell
     kernels[node].sweep()
     for vip in 0..<vips { setHolds(node, vip, false) }
-    planes[node] = Plane(plan.settings[node], seed: random.next())
+    let seed = random.next()
+    planes[node] = Plane(plan.settings[node], seed: seed)
+    recorder?.begin(node, plan.settings[node], seed: seed)
     serves(node, true)
     tellLink(node)
     if !old.workersAreWell { deliver(.workers(healthy: false), to: node) }
@@ -34,7 +36,7 @@ extension World {
   }
 
   /// Gone without a word. What it told the kernel stays; what it had still to tell is lost.
-  func kill(_ node: Int) {
+  mutating func kill(_ node: Int) {
     guard daemons[node].state != .absent else { return }
     for inbound in daemons[node].takeInbox() { if case .packet(let slot) = inbound { packets.drop(slot) } }
     for slot in daemons[node].heldOrders { _ = jobs.take(slot) }
@@ -47,7 +49,7 @@ extension World {
     serves(node, false)
   }
 
-  func stop(_ node: Int) {
+  mutating func stop(_ node: Int) {
     guard daemons[node].state == .running || daemons[node].state == .stalled else { return kill(node) }
     picture.stopAsked[node] = picture.stopAsked[node] ?? now
     picture.isWilling[node] = false
@@ -55,7 +57,7 @@ extension World {
     deliver(.stop, to: node)
   }
 
-  func stall(_ node: Int) {
+  mutating func stall(_ node: Int) {
     guard daemons[node].state == .running || daemons[node].state == .stalled else { return }
     daemons[node].stalls += 1
     daemons[node].state = .stalled
@@ -63,7 +65,7 @@ extension World {
   }
 
   /// The daemon goes on: its address thread and its loop both find what has waited. The loop reads before it acts.
-  func resume(_ node: Int) {
+  mutating func resume(_ node: Int) {
     guard daemons[node].state == .stalled else { return }
     daemons[node].stalls -= 1
     guard daemons[node].stalls == 0 else { return }
@@ -86,7 +88,7 @@ extension World {
     if daemons[node].life == life { arm(node) }
   }
 
-  private func serves(_ node: Int, _ serves: Bool) {
+  private mutating func serves(_ node: Int, _ serves: Bool) {
     if picture.serves[node] != serves {
       picture.serves[node] = serves
       picture.servesSince[node] = now
@@ -95,7 +97,7 @@ extension World {
     changed()
   }
 
-  func workers(_ node: Int, healthy: Bool) {
+  mutating func workers(_ node: Int, healthy: Bool) {
     daemons[node].workersAreWell = healthy
     deliver(.workers(healthy: healthy), to: node)
     serves(node, picture.serves[node])
@@ -103,20 +105,20 @@ extension World {
 
   // MARK: Links
 
-  func linkChanged(_ node: Int) {
+  mutating func linkChanged(_ node: Int) {
     changed()
     // Netlink tells within a millisecond or so.
     queue.add(.link, at: now + 200_000 + Int64(random.next(below: 1_000_000)), node: node, life: daemons[node].life)
   }
 
-  func tellLink(_ node: Int) {
+  mutating func tellLink(_ node: Int) {
     let state = LinkState(isUp: picture.network.hasCarrier(node), ipv4: plan.sources[node], linkLocal: nil)
     for interface in interfaces[node] { deliver(.link(interface: interface, state), to: node) }
   }
 
   // MARK: Packets
 
-  func packetArrives(_ slot: Int, at node: Int) {
+  mutating func packetArrives(_ slot: Int, at node: Int) {
     switch daemons[node].state {
     case .running:
       receive(slot, node)
@@ -127,7 +129,7 @@ extension World {
     }
   }
 
-  private func transmit(_ message: [UInt8], vip: Int, to destination: Destination, from node: Int) {
+  private mutating func transmit(_ message: [UInt8], vip: Int, to destination: Destination, from node: Int) {
     guard picture.network.isConnected(node) else { return }
     let settings = plan.settings[node].vips[vip]
     switch destination {
@@ -148,14 +150,14 @@ extension World {
   }
 
   @inline(__always)
-  private func send(_ slot: Int, _ from: Int, _ to: Int) {
+  private mutating func send(_ slot: Int, _ from: Int, _ to: Int) {
     guard let journey = picture.network.journey(from, to, &random) else { return }
     arrive(slot, at: to, after: journey.first)
     if let copy = journey.copy { arrive(slot, at: to, after: copy) }
   }
 
   @inline(__always)
-  private func arrive(_ slot: Int, at node: Int, after travel: Int64) {
+  private mutating func arrive(_ slot: Int, at node: Int, after travel: Int64) {
     packets.addCopy(slot)
     queue.add(.packet, at: now + travel, node: node, slot: slot)
     let weather = picture.network.weather
@@ -166,7 +168,7 @@ extension World {
 
   // MARK: Effects
 
-  func perform(_ effect: Effect, _ node: Int) {
+  mutating func perform(_ effect: Effect, _ node: Int) {
     switch effect {
     case .transmit(let vip, let message, let destination):
       trace.add(UInt64(truncatingIfNeeded: 1 << 32 | vip << 16 | message.count))
@@ -191,7 +193,7 @@ extension World {
     }
   }
 
-  private func stopped(_ node: Int) {
+  private mutating func stopped(_ node: Int) {
     trace.add(9 << 32)
     if let finding = leftovers.stopped(node, picture) { found(finding) }
     let again = daemons[node].startsAgain
@@ -199,18 +201,18 @@ extension World {
     if again { start(node, after: 10_000_000) }
   }
 
-  private func later(_ event: Event, after time: Int64, _ node: Int) {
+  private mutating func later(_ event: Event, after time: Int64, _ node: Int) {
     let slot = jobs.put(.answer(event))
     queue.add(.answer, at: now + time, node: node, life: daemons[node].life, slot: slot)
   }
 
-  func answer(_ node: Int, _ entry: Entry) {
+  mutating func answer(_ node: Int, _ entry: Entry) {
     guard let job = jobs.take(Int(entry.slot)), case .answer(let event) = job, daemons[node].life == entry.life else { return }
     deliver(event, to: node)
   }
 
   /// A backend answers at once, refuses at once, or isn't reached.
-  private func check(_ service: Int, _ backend: Int, _ probe: UInt64, _ node: Int) {
+  private mutating func check(_ service: Int, _ backend: Int, _ probe: UInt64, _ node: Int) {
     guard let settings = plan.settings[node].services[service].check else { return }
     let result: CheckResult
     if !picture.network.isConnected(node) {
@@ -228,7 +230,7 @@ extension World {
 
   // MARK: The address thread
 
-  private func order(
+  private mutating func order(
     _ kind: Kernel.Order.Kind, _ vip: Int, _ generation: UInt64, _ lease: Duration?, _ node: Int
   ) {
     trace.add(UInt64(truncatingIfNeeded: 2 << 32 | vip))
@@ -241,7 +243,7 @@ extension World {
     queue.add(.address, at: time, node: node, life: daemons[node].life, slot: slot)
   }
 
-  func addressThread(_ node: Int, _ entry: Entry) {
+  mutating func addressThread(_ node: Int, _ entry: Entry) {
     let slot = Int(entry.slot)
     guard daemons[node].life == entry.life, daemons[node].state != .absent else {
       _ = jobs.take(slot)
@@ -254,7 +256,7 @@ extension World {
     }
   }
 
-  func perform(order slot: Int, _ node: Int) {
+  mutating func perform(order slot: Int, _ node: Int) {
     guard let job = jobs.take(slot), case .order(let order) = job else { return }
     let late = Int64(random.next(below: UInt64(Bounds.lateExpiry) / 2))
     let outcome = kernels[node].perform(order, now: now, lateExpiry: late)
@@ -276,12 +278,12 @@ extension World {
     }
   }
 
-  private func scheduleExpiry(_ node: Int, _ vip: Int) {
+  private mutating func scheduleExpiry(_ node: Int, _ vip: Int) {
     guard let expiry = kernels[node].addresses[vip].expiry else { return }
     queue.add(.expiry, at: expiry, node: node, slot: vip)
   }
 
-  func leaseEnds(_ node: Int, vip: Int) {
+  mutating func leaseEnds(_ node: Int, vip: Int) {
     guard kernels[node].expire(vip, now: now) else { return }
     let generation = kernels[node].addresses[vip].generation
     trace.add(UInt64(truncatingIfNeeded: 3 << 32 | vip))
@@ -290,7 +292,7 @@ extension World {
     deliver(.address(vip: vip, .vanished(generation: generation)), to: node)
   }
 
-  func setHolds(_ node: Int, _ vip: Int, _ holds: Bool) {
+  mutating func setHolds(_ node: Int, _ vip: Int, _ holds: Bool) {
     guard picture.holds(node, vip) != holds else { return }
     picture.holds[node * vips + vip] = holds
     trace.add(UInt64(truncatingIfNeeded: 4 << 32 | node << 8 | vip))

@@ -5,7 +5,7 @@ import Scenario
 // What is done to the cluster: the steps of a scenario, or faults drawn from the seed.
 
 extension World {
-  func beginStory() {
+  mutating func beginStory() {
     switch plan.story {
     case .scenario(let scenario):
       // Not in step with the adverts: a fault hits them at another moment in each run.
@@ -18,7 +18,7 @@ extension World {
     }
   }
 
-  func step(_ index: Int) {
+  mutating func step(_ index: Int) {
     switch plan.story {
     case .scenario(let scenario): perform(scenario.steps[index].action)
     case .chaos(let chaos):
@@ -31,7 +31,7 @@ extension World {
 
   // MARK: Faults
 
-  func begin(_ fault: Fault) {
+  mutating func begin(_ fault: Fault) {
     narrate?(now, "fault: \(fault)")
     switch fault {
     case .stop(let node): stop(node)
@@ -55,7 +55,7 @@ extension World {
     changed()
   }
 
-  func undo(_ fault: Fault) {
+  mutating func undo(_ fault: Fault) {
     narrate?(now, "ends: \(fault)")
     switch fault {
     case .stop(let node), .kill(let node), .restart(let node): start(node, after: startupTime())
@@ -75,9 +75,9 @@ extension World {
     changed()
   }
 
-  private func startupTime() -> Int64 { 5_000_000 + Int64(random.next(below: 30_000_000)) }
+  private mutating func startupTime() -> Int64 { 5_000_000 + Int64(random.next(below: 30_000_000)) }
 
-  private func divide(_ side: UInt32, _ begins: Bool) {
+  private mutating func divide(_ side: UInt32, _ begins: Bool) {
     for from in 0..<nodes {
       for to in 0..<nodes where from != to && (side >> UInt32(from)) & 1 != (side >> UInt32(to)) & 1 {
         picture.network.change(.cut, from, to, begins: begins)
@@ -85,7 +85,7 @@ extension World {
     }
   }
 
-  private func change(_ fault: PathFault, _ from: Int, _ to: Int, _ bothWays: Bool, _ begins: Bool) {
+  private mutating func change(_ fault: PathFault, _ from: Int, _ to: Int, _ bothWays: Bool, _ begins: Bool) {
     guard from != to else { return }
     picture.network.change(fault, from, to, begins: begins)
     if bothWays { picture.network.change(fault, to, from, begins: begins) }
@@ -93,7 +93,7 @@ extension World {
 
   // MARK: Steps of a scenario
 
-  private func perform(_ action: Action) {
+  private mutating func perform(_ action: Action) {
     narrate?(now, "step: \(action.word)")
     switch action {
     case .stop(let who): for node in resolve(who) { stop(node) }
@@ -121,6 +121,7 @@ extension World {
 
   private func resolve(_ selector: Selector) -> [Int] {
     let all = Array(0..<nodes)
+    let picture = picture
     switch selector {
     case .node(let index): return all.filter { $0 == index }
     case .owner: return Array(all.filter { picture.holds($0, 0) }.prefix(1))
@@ -130,8 +131,12 @@ extension World {
     }
   }
 
-  private func partition(_ groups: [[Selector]]) {
-    var sides = groups.map { $0.flatMap(resolve) }
+  private mutating func partition(_ groups: [[Selector]]) {
+    var sides: [[Int]] = []
+    for group in groups {
+      sides.append([])
+      for selector in group { sides[sides.count - 1] += resolve(selector) }
+    }
     let named = sides.flatMap(\.self)
     for index in groups.indices where groups[index].contains(.rest) {
       sides[index] += (0..<nodes).filter { !named.contains($0) }
@@ -143,23 +148,23 @@ extension World {
     }
   }
 
-  private func paths(_ fault: PathFault, _ path: Path) {
+  private mutating func paths(_ fault: PathFault, _ path: Path) {
     for from in resolve(path.from) {
       for to in resolve(path.to) where from != to { change(fault, from, to, path.bothWays, true) }
     }
   }
 
-  private func revive(_ node: Int) {
+  private mutating func revive(_ node: Int) {
     let hadCarrier = picture.network.hasCarrier(node)
     picture.network.restoreLink(node)
     if !hadCarrier { linkChanged(node) }
     start(node, after: startupTime())
   }
 
-  private func heal() {
-    let downed = (0..<nodes).filter { !picture.network.hasCarrier($0) }
+  private mutating func heal() {
+    let old = picture.network
     picture.network.heal()
-    for node in downed { linkChanged(node) }
+    for node in 0..<nodes where !old.hasCarrier(node) { linkChanged(node) }
     for node in 0..<nodes {
       while daemons[node].state == .stalled { resume(node) }
       start(node, after: startupTime())

@@ -8,7 +8,8 @@ import Wire
 /// The cluster on virtual time: nodes, their kernels, the network between them, and one queue of what happens next.
 ///
 /// Nothing in it depends on anything but the plan and the seed: no clock, no address, no order of a hash table.
-final class World<Plane: ControlPlane> {
+/// It is a value that isn't copied, and no class: the checks of exclusive access that classes need took a quarter of a run.
+struct World<Plane: ControlPlane>: ~Copyable {
   let plan: Plan
   let seed: UInt64
   private(set) var end: Int64
@@ -38,10 +39,8 @@ final class World<Plane: ControlPlane> {
   var violation: Violation?
   /// Told of everything, for people; nil in all runs but those that are run again to be looked at.
   var narrate: ((_ at: Int64, _ text: String) -> Void)?
-  /// Given every event of every node, before it is handled.
-  var record: ((_ node: Int, _ life: Int, _ event: Event, _ at: Instant) -> Void)?
-  /// Given every effect, after its event.
-  var recordEffect: ((_ node: Int, _ effect: Effect) -> Void)?
+  /// Writes down the lives of one node; nil in all other runs.
+  var recorder: Recorder?
 
   private var scratch: [Effect] = []
   let interfaces: [[String]]
@@ -83,7 +82,7 @@ final class World<Plane: ControlPlane> {
   }
 
   /// From the first daemon's start to the end, or to the first broken promise.
-  func run() {
+  mutating func run() {
     for node in 0..<nodes { start(node, after: Int64(random.next(below: 1_000_000_000))) }
     beginStory()
     end = storyBegan + plan.duration.nanoseconds
@@ -99,7 +98,7 @@ final class World<Plane: ControlPlane> {
   }
 
   @inline(__always)
-  private func happen(_ entry: Entry) {
+  private mutating func happen(_ entry: Entry) {
     let node = Int(entry.node)
     switch entry.kind {
     case .packet: packetArrives(Int(entry.slot), at: node)
@@ -121,9 +120,9 @@ final class World<Plane: ControlPlane> {
   // MARK: Checkers
 
   /// Something that checkers care about has changed.
-  func changed() { needsLook = true }
+  mutating func changed() { needsLook = true }
 
-  private func look() {
+  private mutating func look() {
     needsLook = false
     if let finding = owners.look(picture) { found(finding) }
     if let finding = vacancies.look(picture) { found(finding) }
@@ -141,7 +140,7 @@ final class World<Plane: ControlPlane> {
     }
   }
 
-  func found(_ finding: Finding) {
+  mutating func found(_ finding: Finding) {
     guard violation == nil else { return }
     violation = Violation(
       promise: finding.promise, seed: seed, at: .nanoseconds(now), message: finding.message)
@@ -150,7 +149,7 @@ final class World<Plane: ControlPlane> {
   // MARK: Events into nodes, effects out
 
   /// An event for a daemon: at once, or when a stalled one goes on.
-  func deliver(_ event: Event, to node: Int) {
+  mutating func deliver(_ event: Event, to node: Int) {
     switch daemons[node].state {
     case .running: handle(event, node)
     case .stalled: daemons[node].keep(.event(event))
@@ -158,9 +157,9 @@ final class World<Plane: ControlPlane> {
     }
   }
 
-  func handle(_ event: Event, _ node: Int) {
+  mutating func handle(_ event: Event, _ node: Int) {
     let instant = Instant(nanoseconds: now)
-    record?(node, Int(daemons[node].life), event, instant)
+    recorder?.event(event, node, at: instant)
     narrate?(now, "lb\(node + 1) ◀ \(describe(event))")
     var effects = scratch
     scratch = []
@@ -168,32 +167,31 @@ final class World<Plane: ControlPlane> {
     finish(node, &effects)
   }
 
-  func receive(_ packet: Int, _ node: Int) {
+  mutating func receive(_ packet: Int, _ node: Int) {
     let instant = Instant(nanoseconds: now)
     let from = packets.sender(packet)
     let envelope = Envelope(
       interface: packets.interface(packet), source: .v4(plan.sources[from]), destination: packets.destination(packet),
       hopLimit: 255)
-    if record != nil || narrate != nil {
+    if recorder != nil || narrate != nil {
       let event = Event.advert(envelope, packets.message(packet))
-      record?(node, Int(daemons[node].life), event, instant)
+      recorder?.event(event, node, at: instant)
       narrate?(now, "lb\(node + 1) ◀ \(describe(event))")
     }
     var effects = scratch
     scratch = []
-    packets.withMessage(packet) { message in
-      planes[node].receive(message, in: envelope, at: instant) { effects.append($0) }
-    }
+    let message = packets.message(packet)
+    planes[node].receive(message.span.bytes, in: envelope, at: instant) { effects.append($0) }
     finish(node, &effects)
   }
 
   @inline(__always)
-  private func finish(_ node: Int, _ effects: inout [Effect]) {
+  private mutating func finish(_ node: Int, _ effects: inout [Effect]) {
     trace.add(now, node: node, effects: effects.count)
     if let finding = progress.handled(node, effects: effects.count) { found(finding) }
     let life = daemons[node].life
     for effect in effects {
-      recordEffect?(node, effect)
+      recorder?.effect(effect, node)
       narrate?(now, "lb\(node + 1) ▶ \(describe(effect))")
       perform(effect, node)
     }
@@ -207,7 +205,7 @@ final class World<Plane: ControlPlane> {
 
   /// Makes sure that the node is woken at its deadline. A wake that is too early costs less than one taken back.
   @inline(__always)
-  func arm(_ node: Int) {
+  mutating func arm(_ node: Int) {
     guard daemons[node].state == .running, let deadline = planes[node].deadline?.nanoseconds,
       deadline < daemons[node].wakeAt
     else { return }
@@ -215,7 +213,7 @@ final class World<Plane: ControlPlane> {
     daemons[node].wakeOrder = queue.add(.wake, at: max(deadline, now), node: node, life: daemons[node].life)
   }
 
-  private func wake(_ node: Int, _ entry: Entry) {
+  private mutating func wake(_ node: Int, _ entry: Entry) {
     guard daemons[node].life == entry.life, daemons[node].wakeOrder == entry.order else { return }
     daemons[node].wakeAt = .max
     guard daemons[node].state == .running, let deadline = planes[node].deadline?.nanoseconds else { return }

@@ -5,8 +5,7 @@ import Wire
 
 /// Adds, renews, removes, announces and guards the addresses of VIPs: what runs on the address thread.
 ///
-/// Its table of interfaces follows the kernel's notifications, which may come late: an IPv6 address is announced by a kernel
-/// worker some time after it was added. So before anything is put back, the kernel is asked.
+/// It knows the interfaces by the kernel's notifications, which may come late. So before anything is put back, the kernel is asked.
 final class AddressKeeper {
   private enum Phase {
     case idle
@@ -35,16 +34,17 @@ final class AddressKeeper {
   private let record: OwnershipRecord
   private let report: @Sendable (AddressThread.Report) -> Void
   private let requests: NetlinkSocket
-  private let monitor: NetlinkSocket
+  private let watch: InterfaceWatch
   private let announcer: Announcer
   private var entries: [Entry] = []
-  private var addressesOfVIPs: Set<IPAddress> = []
-  private var table = InterfaceTable()
-  private var watched: [String]
-  private var told: [String: InterfaceState] = [:]
+  private var addressesOfVIPs: Set<IPAddress>
   private var batch = NetlinkBatch()
   private var operations: [Operation] = []
   private var results: [Int32] = []
+  private var single = NetlinkBatch()
+  private var singleResults: [Int32] = []
+
+  private var table: InterfaceTable { watch.table }
 
   init(
     _ vips: [AddressThread.VIP], watching: [String], _ record: OwnershipRecord,
@@ -52,26 +52,26 @@ final class AddressKeeper {
   ) throws(SystemError) {
     self.record = record
     self.report = report
-    watched = watching
-    // The monitor first: what changes between its start and the dump is then told twice, not never.
-    monitor = try NetlinkSocket(groups: clinux_rtmgrp_link | clinux_rtmgrp_ipv4_ifaddr | clinux_rtmgrp_ipv6_ifaddr)
+    entries = vips.map { Entry(vip: $0) }
+    addressesOfVIPs = Set(vips.flatMap(\.addresses))
     requests = try NetlinkSocket()
     announcer = try Announcer()
-    setVIPs(vips)
+    watch = try InterfaceWatch(watching, excluding: addressesOfVIPs, requests: requests, report: report)
   }
 
-  var monitorDescriptor: Int32 { monitor.descriptor }
+  /// Readable when something changed.
+  var monitorDescriptor: Int32 { watch.descriptor }
 
   /// Reads the state of all interfaces, removes what an earlier life left behind, and tells of the interfaces.
   func start() throws(SystemError) {
-    try reload()
+    try watch.read()
     sweep(Array(entries.indices))
-    tellInterfaces()
+    watch.tell()
   }
 
   /// When `actOnDeadline` has something to do.
   var deadline: Instant? {
-    var next: Instant?
+    var next = watch.recoverAgain
     for entry in entries {
       if case .held(_, let until?) = entry.phase { next = earlier(next, until) }
       next = earlier(next, entry.lookAgain)
@@ -110,11 +110,13 @@ final class AddressKeeper {
     guard let link = link(of: entry) else {
       return report(.failed(vip.id, generation, SystemError(call: "RTM_NEWADDR", code: ENODEV, subject: vip.interface)))
     }
-    let until = lease.map { Clock.now() + $0 }
+    let seconds = Self.wholeSeconds(lease)
+    // Counted from before the request, so that it is never later than the kernel's own end.
+    let until = seconds.map { Clock.now() + .seconds($0) }
     for address in vip.addresses {
       // The fence: nothing may come between this reading and the message but the kernel's own lock.
       guard record.holds(vip.id, generation: generation), isBefore(until) else { return remove(entry) }
-      let code = perform(.set(leaseSeconds: seconds(lease)), address, on: link.index)
+      let code = perform(.set(leaseSeconds: seconds), address, on: link.index)
       guard code == 0 || code == EEXIST else {
         remove(entry)
         let subject = "\(address) on \(vip.interface)"
@@ -130,12 +132,14 @@ final class AddressKeeper {
 
   private func renew(_ entry: Int, _ generation: UInt64, _ lease: Duration?) {
     let vip = entries[entry].vip
-    guard case .held(generation, let until) = entries[entry].phase, record.holds(vip.id, generation: generation) else { return }
+    guard case .held(generation, let until) = entries[entry].phase else { return }
+    guard record.holds(vip.id, generation: generation) else { return lookSoon(entry) }
     // A lease that ran out is over even where the kernel has not noticed: others may count on it.
     guard isBefore(until) else { return vanish(entry, .expired) }
     guard let link = table.link(named: vip.interface) else { return vanish(entry, .interfaceLost) }
-    operations.append(.renew(entry: entry, generation: generation, until: lease.map { Clock.now() + $0 }))
-    for address in vip.addresses { append(.set(leaseSeconds: seconds(lease)), address, on: link.index) }
+    let seconds = Self.wholeSeconds(lease)
+    operations.append(.renew(entry: entry, generation: generation, until: seconds.map { Clock.now() + .seconds($0) }))
+    for address in vip.addresses { append(.set(leaseSeconds: seconds), address, on: link.index) }
     if batch.count >= Self.batchLimit { flush() }
   }
 
@@ -190,7 +194,7 @@ final class AddressKeeper {
     }
     guard case .held(generation, _) = entries[entry].phase else { return }  // released in the same batch
     entries[entry].phase = .held(generation: generation, until: until)
-    record.setLeaseEnd(vip.id, until)
+    if record.holds(vip.id, generation: generation) { record.setLeaseEnd(vip.id, until) }
     report(.renewed(vip.id, generation, until: until))
   }
 
@@ -200,6 +204,7 @@ final class AddressKeeper {
     if let code = results.first(where: { $0 != 0 && $0 != EADDRNOTAVAIL && $0 != ENODEV }) {
       report(.failed(vip.id, generation, SystemError(call: "RTM_DELADDR", code: code, subject: vip.interface)))
     } else {
+      if record.owner(vip.id) == nil { record.setLeaseEnd(vip.id, nil) }
       report(.removed(vip.id, generation))
     }
   }
@@ -215,27 +220,23 @@ final class AddressKeeper {
 
   /// Reads all changes that wait, and acts on those that concern a VIP.
   func readChanges() {
-    while true {
-      do throws(SystemError) {
-        guard let datagram = try monitor.receive() else { break }
-        NetlinkMessage.forEach(in: datagram) { _, message in
-          table.apply(message)
-          note(message)
-        }
-      } catch {
-        // ENOBUFS: messages were lost. Whatever else it is, the whole state is the cure.
-        do throws(SystemError) { try reload() } catch { return report(.blind(error)) }
-      }
+    if watch.follow({ note($0) }) {
+      for entry in entries.indices { entries[entry].needsLook = true }
     }
-    tellInterfaces()
+    watch.tell()
     for entry in entries.indices where entries[entry].needsLook { look(entry) }
   }
 
   private func note(_ message: NetlinkMessage) {
     switch message {
-    case .address(let record, _) where addressesOfVIPs.contains(record.address):
-      for entry in entries.indices where entries[entry].vip.addresses.contains(record.address) {
-        entries[entry].needsLook = true
+    case .address(let address, let removed) where addressesOfVIPs.contains(address.address):
+      for entry in entries.indices where entries[entry].vip.addresses.contains(address.address) {
+        // Gone though it is held, there though it is not, or over; all else is this thread's own doing.
+        switch entries[entry].phase {
+        case .idle where removed: break
+        case .held(let generation, _) where !removed && self.record.holds(entries[entry].vip.id, generation: generation): break
+        case .idle, .held: entries[entry].needsLook = true
+        }
       }
     case .link(let link, _):
       for entry in entries.indices where entries[entry].vip.interface == link.name { entries[entry].needsLook = true }
@@ -243,17 +244,13 @@ final class AddressKeeper {
     }
   }
 
-  private func reload() throws(SystemError) {
-    table.load(try requests.links(), try requests.addresses())
-    for entry in entries.indices { entries[entry].needsLook = true }
-  }
-
   func actOnDeadline(_ now: Instant) {
+    if let again = watch.recoverAgain, now >= again { readChanges() }
     for entry in entries.indices {
       if case .held(_, let until?) = entries[entry].phase, now >= until {
         vanish(entry, .expired)
       } else if let again = entries[entry].lookAgain, now >= again {
-        look(entry)
+        look(entry, isSecond: true)
       }
     }
   }
@@ -261,7 +258,8 @@ final class AddressKeeper {
   // MARK: Guarding
 
   /// Compares what is on the interface with what should be.
-  private func look(_ entry: Int) {
+  /// - Parameter isSecond: it was put off once already, and what the loop sent meanwhile is done.
+  private func look(_ entry: Int, isSecond: Bool = false) {
     entries[entry].needsLook = false
     entries[entry].lookAgain = nil
     let vip = entries[entry].vip
@@ -269,7 +267,7 @@ final class AddressKeeper {
     case .held(let generation, let until) where record.holds(vip.id, generation: generation):
       if isWhole(vip) { return }
       do throws(SystemError) {
-        table.load(try requests.links(), try requests.addresses())
+        try watch.read()
       } catch {
         entries[entry].lookAgain = Clock.now() + .milliseconds(100)
         return report(.blind(error))
@@ -279,8 +277,8 @@ final class AddressKeeper {
         guard putBack(address, entry, generation, until, link) else { return }
       }
     case .held:
-      // Revoked by another process; a release of the loop's own may be on its way.
-      vanish(entry, .revoked)
+      // Revoked. If it was the loop, its release is on the way; else it was another process.
+      if isSecond { vanish(entry, .revoked) } else { lookSoon(entry) }
     case .idle:
       // Somebody added it again, or a renewal came behind the removal: two nodes would answer for it.
       guard let link = table.link(named: vip.interface) else { return }
@@ -295,6 +293,8 @@ final class AddressKeeper {
       }
     }
   }
+
+  private func lookSoon(_ entry: Int) { entries[entry].lookAgain = Clock.now() + .milliseconds(10) }
 
   private func isWhole(_ vip: AddressThread.VIP) -> Bool {
     guard let link = table.link(named: vip.interface) else { return false }
@@ -360,11 +360,6 @@ final class AddressKeeper {
 
   // MARK: Configuration
 
-  private func setVIPs(_ vips: [AddressThread.VIP]) {
-    entries = vips.map { Entry(vip: $0) }
-    addressesOfVIPs = Set(vips.flatMap(\.addresses))
-  }
-
   /// What did not change is not touched; a VIP that is gone or changed is released, a new one's leftovers are swept.
   private func configure(_ vips: [AddressThread.VIP], _ watching: [String]) {
     for entry in entries.indices where !vips.contains(entries[entry].vip) {
@@ -375,16 +370,15 @@ final class AddressKeeper {
       }
     }
     let kept = entries
-    setVIPs(vips)
+    entries = vips.map { Entry(vip: $0) }
+    addressesOfVIPs = Set(vips.flatMap(\.addresses))
     var fresh: [Int] = []
     for index in entries.indices {
       if let same = kept.first(where: { $0.vip == entries[index].vip }) { entries[index] = same } else { fresh.append(index) }
     }
-    watched = watching
-    told = told.filter { watching.contains($0.key) }
+    watch.configure(watching, excluding: addressesOfVIPs)
     readChanges()
     sweep(fresh)
-    tellInterfaces()
   }
 
   /// Removes addresses of VIPs that are on some interface though nobody here took them. The loopback interface is left
@@ -400,16 +394,6 @@ final class AddressKeeper {
     }
   }
 
-  private func tellInterfaces() {
-    let names = watched.isEmpty ? Set(table.links.map(\.name)).union(told.keys).sorted() : watched
-    for name in names {
-      let state = table.state(of: name, excluding: addressesOfVIPs)
-      guard told[name] != state else { continue }
-      told[name] = state.exists || !watched.isEmpty ? state : nil
-      report(.interface(state))
-    }
-  }
-
   // MARK: Small things
 
   private func index(of vip: Int) -> Int? { entries.firstIndex { $0.vip.id == vip } }
@@ -421,8 +405,10 @@ final class AddressKeeper {
     return Clock.now() < end
   }
 
-  /// Whole seconds, as the kernel counts leases.
-  private func seconds(_ lease: Duration?) -> UInt32? { lease.map { UInt32(clamping: max(1, $0.components.seconds)) } }
+  /// The kernel counts leases in whole seconds.
+  private static func wholeSeconds(_ lease: Duration?) -> UInt32? {
+    lease.map { UInt32(clamping: max(1, $0.components.seconds)) }
+  }
 
   private func append(_ request: NetlinkBatch.AddressRequest, _ address: IPAddress, on index: Int32) {
     batch.append(request, address, on: index, sequence: requests.nextSequence())
@@ -430,12 +416,11 @@ final class AddressKeeper {
 
   /// One request by itself: 0 or an errno.
   private func perform(_ request: NetlinkBatch.AddressRequest, _ address: IPAddress, on index: Int32) -> Int32 {
-    var batch = NetlinkBatch()
-    batch.append(request, address, on: index, sequence: requests.nextSequence())
-    var results: [Int32] = []
+    single.removeAll()
+    single.append(request, address, on: index, sequence: requests.nextSequence())
     do throws(SystemError) {
-      try requests.perform(batch, &results)
-      return results.first ?? EIO
+      try requests.perform(single, &singleResults)
+      return singleResults.first ?? EIO
     } catch {
       return error.code
     }
