@@ -89,18 +89,17 @@ struct DemoTable {
 
   func row(_ name: String, _ word: String, _ report: ScenarioReport) -> [Cell] {
     guard let figures = report.runs.first(where: { $0.fault == word }) else { return [Cell(text: name)] }
-    let isBackend = word == "backend-kill"
     let owners = figures.ownersAtEnd
     let peer = report.peers?["keepalived"]?.runs.first { $0.fault == word }
     return [
-      Cell(text: name), Cell(text: isBackend ? "–" : DemoTable.time(figures.outageMs), style: .bold),
+      Cell(text: name), Cell(text: DemoTable.time(DemoTable.outage(figures)), style: .bold),
       Cell(text: DemoTable.grouped(figures.requests)),
       Cell(text: DemoTable.grouped(figures.requestsFailed), style: figures.requestsFailed == 0 ? .good : .plain),
       Cell(text: "\(figures.connectionsBroken)", style: figures.connectionsBroken == 0 ? .good : .plain),
       Cell(
         text: owners.isEmpty ? "nobody" : owners.joined(separator: "+"),
         style: owners.count == 1 || word == "partition" ? .plain : .bad),
-      Cell(text: peer.map { "\(DemoTable.time($0.outageMs)), \($0.ownersAtEnd.count)" } ?? "–", style: .dim),
+      Cell(text: peer.map { "\(DemoTable.time(DemoTable.outage($0))), \($0.ownersAtEnd.count)" } ?? "–", style: .dim),
     ]
   }
 
@@ -115,6 +114,9 @@ struct DemoTable {
       "Next: roost lab up, then break it yourself: roost lab exec lb1 ip address; roost lab status; roost lab down.",
     ]
   }
+
+  /// As the client saw it: whichever was gone for longer, the address or the service behind it.
+  static func outage(_ figures: ScenarioReport.StepFigures) -> Double { max(figures.outageMs, figures.serviceOutageMs ?? 0) }
 
   /// `3 ms`, `1.2 s`; below a millisecond `< 1 ms`.
   static func time(_ milliseconds: Double) -> String {
