@@ -49,5 +49,7 @@ let package = Package(
     target("http1", ["HTTP1"]),
     target("scenario", ["Scenario"]),
     target("recording", ["Basis", "Wire", "VRRP", "Node"]),
+    target("configuration", ["Configuration"]),
+    target("http1", ["HTTP1"]),
   ]
 )

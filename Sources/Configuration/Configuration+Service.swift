@@ -1,3 +1,4 @@
+import Balancing
 import Basis
 import Wire
 
@@ -18,7 +19,7 @@ extension Configuration {
     public var limits: Limits
 
     public init(
-      name: String, vip: String, listen: [Listen], mode: Mode = .proxy, balance: Balance = .leastConnections,
+      name: String, vip: String, listen: [Listen], mode: Mode = .proxy, balance: Balance = .standard,
       check: Check? = nil, backends: [Backend], limits: Limits = Limits()
     ) {
       self.name = name
@@ -55,13 +56,8 @@ extension Configuration {
   /// How packets reach a backend.
   public enum Mode: String, Sendable, Hashable, CaseIterable { case proxy }
 
-  /// How a backend is chosen.
-  public enum Balance: String, Sendable, Hashable, CaseIterable {
-    case roundRobin = "round-robin"
-    case leastConnections = "least-connections"
-    case random
-    case sourceHash = "source-hash"
-  }
+  /// How a backend is chosen; the file has the policies' own names.
+  public typealias Balance = Balancer.Policy
 
   /// A real server behind a service.
   public struct Backend: Sendable, Hashable {

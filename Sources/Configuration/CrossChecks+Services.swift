@@ -2,6 +2,9 @@ import Basis
 import Wire
 
 extension CrossChecks {
+  /// Each port is a listening socket for each address and each worker.
+  private static let maximumPorts = 1024
+
   static func checkServices(_ draft: Draft, _ mistakes: inout Mistakes) {
     let names = draft.vips.map(\.value.name)
     let known = Set(names)
@@ -21,6 +24,12 @@ extension CrossChecks {
               : "\(listen) of VIP '\(service.value.vip)' is service '\(other)' already", at: item.place,
             suggestion: isOwn ? "leave one" : "choose another port, or another VIP")
         }
+      }
+      let ports = service.value.listen.reduce(0) { $0 + $1.ports.count }
+      if ports > maximumPorts {
+        mistakes.error(
+          "the service listens on \(ports) ports, \(maximumPorts) at most", at: service.place("listen"),
+          suggestion: "leave out the ports that nobody uses: each is a socket")
       }
       checkBackends(service, &mistakes)
       checkCheck(service, &mistakes)
@@ -51,7 +60,8 @@ extension CrossChecks {
       var port: UInt16?
     }
     var seen: [Target: String] = [:]
-    let own = service.value.listen.count == 1 && service.value.listen[0].ports.count == 1
+    let own =
+      service.value.listen.count == 1 && service.value.listen[0].ports.count == 1
       ? service.value.listen[0].ports.lowerBound : nil
     for entry in service.element["backends"]?.entries ?? [] {
       let element = entry.value.text == nil ? entry.value["address"] : entry.value
@@ -68,13 +78,16 @@ extension CrossChecks {
   }
 
   private static func checkCheck(_ service: Draft.Part<Configuration.Service>, _ mistakes: inout Mistakes) {
-    guard let element = service.element["check"], case .mapping = element.content, let check = service.value.check else {
+    guard let element = service.element["check"], case .mapping = element.content, let check = service.value.check
+    else {
       return
     }
     let hasHTTP = element.entry("http") != nil
     switch (hasHTTP, element.entry("tcp") != nil) {
     case (true, true):
-      mistakes.error("a check is tcp or http, not both", at: service.place("check", "tcp"), suggestion: "remove it: http connects too")
+      mistakes.error(
+        "a check is tcp or http, not both", at: service.place("check", "tcp"),
+        suggestion: "remove it: http connects too")
     case (false, false):
       mistakes.error(
         "the check doesn't say what is probed", at: service.place("check"),
@@ -84,7 +97,8 @@ extension CrossChecks {
     if !hasHTTP {
       for name in ["host", "status", "contains"] {
         guard let entry = element.entry(name) else { continue }
-        mistakes.error("'\(name)' belongs to an http check", at: entry.place, suggestion: "add http: /PATH, or remove it")
+        mistakes.error(
+          "'\(name)' belongs to an http check", at: entry.place, suggestion: "add http: /PATH, or remove it")
       }
     }
     if check.timeout > check.every {
@@ -93,8 +107,10 @@ extension CrossChecks {
         at: service.value("check", "timeout") ?? service.place("check"),
         suggestion: "write \(DurationText.write(check.every)) or less")
     }
-    if check.port == nil, let listen = service.value.listen.first, listen.ports.count > 1 || service.value.listen.count > 1,
-      service.value.backends.contains(where: { $0.port == nil }) {
+    if check.port == nil, let listen = service.value.listen.first,
+      listen.ports.count > 1 || service.value.listen.count > 1,
+      service.value.backends.contains(where: { $0.port == nil })
+    {
       mistakes.warning(
         "backends have several ports: only \(listen.ports.lowerBound) is probed", at: service.place("check"),
         suggestion: "add port: \(listen.ports.lowerBound) to the check to say that it is meant")

@@ -73,7 +73,9 @@ enum CrossChecks {
     case .vrrp:
       // A word that no version knows, or a later one: that was said.
       guard vip.element["election"]?.text ?? "vrrp" == "vrrp", case .mapping = vip.element.content else { return }
-      if vip.element.entry("vrrp") == nil, !vip.element.entries.contains(where: { nearest($0.name, among: ["vrrp"]) != nil }) {
+      if vip.element.entry("vrrp") == nil,
+        !vip.element.entries.contains(where: { nearest($0.name, among: ["vrrp"]) != nil })
+      {
         mistakes.error(
           "missing key 'vrrp' of VIP '\(name)'", at: vip.place,
           suggestion: "add vrrp: { id: N }, N from 1 to 255 and unlike any other virtual router's on the link")
@@ -87,7 +89,8 @@ enum CrossChecks {
       guard vip.element["election"]?.text == "static" else { return }
       if vip.element.entry("vrrp") != nil {
         mistakes.error(
-          "'vrrp' has no meaning where election is static", at: vip.place("vrrp"), suggestion: "leave one of the two out")
+          "'vrrp' has no meaning where election is static", at: vip.place("vrrp"),
+          suggestion: "leave one of the two out")
       }
       if vip.element["prefer"] == nil, names.count > 1 {
         mistakes.error(
@@ -127,11 +130,13 @@ enum CrossChecks {
     case .v3:
       if router.interval > .milliseconds(40_950) {
         mistakes.error(
-          "VRRP version 3 can't say an interval above 40.95s", at: interval ?? vip.place, suggestion: "write 40s or less")
+          "VRRP version 3 can't say an interval above 40.95s", at: interval ?? vip.place,
+          suggestion: "write 40s or less")
       } else if router.interval.nanoseconds % 10_000_000 != 0 {
         mistakes.error(
           "VRRP version 3 counts its interval in steps of 10ms", at: interval ?? vip.place,
-          suggestion: "write \(DurationText.write(.nanoseconds(router.interval.nanoseconds / 10_000_000 * 10_000_000)))")
+          suggestion: "write \(DurationText.write(.nanoseconds(router.interval.nanoseconds / 10_000_000 * 10_000_000)))"
+        )
       }
     }
     if vip.value("vrrp", "checksum") != nil, router.version == .v2 || router.family == .ipv6 {
@@ -171,7 +176,8 @@ enum CrossChecks {
   private static func checkAddresses(_ draft: Draft, _ mistakes: inout Mistakes) {
     var vips: [IPAddress: String] = [:]
     let nodes = Dictionary(
-      draft.nodes.flatMap { node in node.addresses.map { ($0.value, node.value.name) } }, uniquingKeysWith: { first, _ in first })
+      draft.nodes.flatMap { node in node.addresses.map { ($0.value, node.value.name) } },
+      uniquingKeysWith: { first, _ in first })
     for vip in draft.vips {
       for address in vip.addresses {
         if let holder = vips[address.value] {
@@ -192,7 +198,9 @@ enum CrossChecks {
     for service in draft.services {
       for entry in service.element["backends"]?.entries ?? [] {
         let element = entry.value.text == nil ? entry.value["address"] : entry.value
-        guard let element, let endpoint = element.text.flatMap(Endpoint.init), let vip = vips[endpoint.address] else { continue }
+        guard let element, let endpoint = element.text.flatMap(Endpoint.init), let vip = vips[endpoint.address] else {
+          continue
+        }
         mistakes.error(
           "\(endpoint.address) is VIP '\(vip)': a backend has an address of its own", at: element.place,
           suggestion: "write the real server's address")
@@ -210,7 +218,9 @@ enum CrossChecks {
     let nodes = draft.nodes.map(\.value.name)
     let used = Set(draft.vips.compactMap { if case .vrrp(let router) = $0.value.election { router.id } else { nil } })
     for vip in draft.vips {
-      guard case .vrrp(let router) = vip.value.election, router.id > 0, let place = vip.value("vrrp", "id") else { continue }
+      guard case .vrrp(let router) = vip.value.election, router.id > 0, let place = vip.value("vrrp", "id") else {
+        continue
+      }
       let key = Router(id: router.id, family: router.family)
       if let other = links[key, default: Links()].add(vip.value, on: nodes) {
         let free = (1...255).first { !used.contains($0) && $0 > router.id } ?? (1...255).first { !used.contains($0) }
@@ -257,7 +267,9 @@ enum CrossChecks {
     }
   }
 
-  static func unknown(_ what: String, _ name: String, at place: Place, among names: [String], _ mistakes: inout Mistakes) {
+  static func unknown(
+    _ what: String, _ name: String, at place: Place, among names: [String], _ mistakes: inout Mistakes
+  ) {
     // None was understood: that is the mistake.
     guard !names.isEmpty else { return }
     guard !mistakes.isFull else { return mistakes.error("", at: place) }

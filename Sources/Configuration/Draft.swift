@@ -59,13 +59,15 @@ extension Draft {
   /// Reads what has the right form, and leaves the rest at its default: `Shape.check` has reported it.
   init(_ root: Element) {
     let cluster = root["cluster"]
-    secrets = cluster?["secret"]?.items.compactMap { item in item.text.map { Located(value: $0, place: item.place) } } ?? []
-    nodes = cluster?["nodes"]?.entries.map { entry in
-      var part = Part(
-        value: Configuration.Member(name: entry.name, addresses: []), place: entry.place, element: entry.value)
-      part.value.addresses = part.addresses.map(\.value)
-      return part
-    } ?? []
+    secrets =
+      cluster?["secret"]?.items.compactMap { item in item.text.map { Located(value: $0, place: item.place) } } ?? []
+    nodes =
+      cluster?["nodes"]?.entries.map { entry in
+        var part = Part(
+          value: Configuration.Member(name: entry.name, addresses: []), place: entry.place, element: entry.value)
+        part.value.addresses = part.addresses.map(\.value)
+        return part
+      } ?? []
     let names = nodes.map(\.value.name)
     vips = root["vips"]?.entries.map { Draft.vip($0, nodes: names) } ?? []
     services = root["services"]?.entries.map(Draft.service) ?? []
@@ -100,7 +102,8 @@ extension Draft {
     guard let element else { return router }
     element.read("id", { wholeNumber($0).flatMap { UInt8(exactly: $0) } }, &router.id)
     element.read("interval", DurationText.read, &router.interval)
-    element.read("version", { wholeNumber($0).flatMap { UInt8(exactly: $0) }.flatMap(VRRP.Version.init) }, &router.version)
+    element.read(
+      "version", { wholeNumber($0).flatMap { UInt8(exactly: $0) }.flatMap(VRRP.Version.init) }, &router.version)
     element.read("preempt", Bool.init, &router.preempt)
     element.read("preempt-delay", DurationText.read, &router.preemptDelay)
     element.read("peers", Configuration.Peers.init, &router.peers)

@@ -112,7 +112,8 @@ extension Reading {
     // What never lands here needs nothing here.
     guard vip.value.priority(of: node) != nil else { return }
     let named = vip.value.namedInterface(on: node)
-    guard let name = configuration.interface(of: vip.value, node: node, on: host), let interface = host.interface(name) else {
+    guard let name = configuration.interface(of: vip.value, node: node, on: host), let interface = host.interface(name)
+    else {
       let names = host.interfaces.map(\.name)
       if let named {
         mistakes.error(
@@ -139,7 +140,8 @@ extension Reading {
       }
     }
     if case .vrrp(let router) = vip.value.election, router.family == .ipv4,
-      !interface.addresses.contains(where: { $0.address.family == .ipv4 && !vip.value.addresses.contains($0.address) }) {
+      !interface.addresses.contains(where: { $0.address.family == .ipv4 && !vip.value.addresses.contains($0.address) })
+    {
       mistakes.error(
         "\(name) has no IPv4 address of its own to send adverts from", at: vip.place,
         suggestion: "add one, or use vrrp.family: ipv6")

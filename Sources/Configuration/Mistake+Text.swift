@@ -15,7 +15,8 @@ extension Mistake: CustomStringConvertible {
       margin = String(repeating: " ", count: number.count + 3)
       let before = excerpt.skipped > 0 ? "…" : ""
       lines.append(paint("  \(number) |", "2") + " \(before)\(excerpt.text)")
-      lines.append(paint("\(margin)|", "2") + " \(carets(place, excerpt, indent: before.count, paint: { paint($0, tone) }))")
+      lines.append(
+        paint("\(margin)|", "2") + " \(carets(place, excerpt, indent: before.count, paint: { paint($0, tone) }))")
     }
     if let suggestion { lines.append(paint("\(margin)=", "2") + " \(suggestion)") }
     return lines.joined(separator: "\n")

@@ -20,7 +20,8 @@ extension ScalarKind {
     return ScalarKind(expected: expected, schema: addressSchema) { text in
       guard let address = IPAddress(text) else {
         if let slash = text.firstIndex(of: "/"), IPAddress(String(text[..<slash])) != nil {
-          return Problem("\(quoted(text)) has a prefix length: a host address is one address", "write \(text[..<slash])")
+          return Problem(
+            "\(quoted(text)) has a prefix length: a host address is one address", "write \(text[..<slash])")
         }
         if let zone = text.firstIndex(of: "%"), IPAddress(String(text[..<zone])) != nil {
           return Problem("\(quoted(text)) names an interface: it has a key of its own", "write \(text[..<zone])")
@@ -107,7 +108,9 @@ extension ScalarKind {
       let parts = text.split(separator: "/", omittingEmptySubsequences: false)
       let ports = String(parts.first ?? "")
       let isRange = Configuration.Listen(ports + "/tcp") != nil
-      if isRange, parts.count == 1 { return Problem("\(quoted(text)) doesn't say of which protocol", "write \(text)/tcp") }
+      if isRange, parts.count == 1 {
+        return Problem("\(quoted(text)) doesn't say of which protocol", "write \(text)/tcp")
+      }
       if isRange, parts.count == 2, parts[1].lowercased() == "tcp" {
         return Problem("expected \(expected), found \(quoted(text))", "write \(ports)/tcp")
       }
@@ -136,7 +139,9 @@ struct Endpoint: Sendable, Hashable {
       self.init(address: address, port: nil)
       return
     }
-    guard let colon = text.lastIndex(of: ":"), let port = portNumber(text[text.index(after: colon)...]) else { return nil }
+    guard let colon = text.lastIndex(of: ":"), let port = portNumber(text[text.index(after: colon)...]) else {
+      return nil
+    }
     let host = text[..<colon]
     if host.hasPrefix("["), host.hasSuffix("]") {
       guard let address = IPv6Address(host.dropFirst().dropLast()) else { return nil }

@@ -36,7 +36,8 @@ extension ScalarKind {
   }
 
   static func whole(_ range: ClosedRange<Int>) -> ScalarKind {
-    let expected = range.count == 2
+    let expected =
+      range.count == 2
       ? "\(range.lowerBound) or \(range.upperBound)" : "a whole number from \(range.lowerBound) to \(range.upperBound)"
     let schema: [(String, JSON)] = [
       ("type", .string("integer")), ("minimum", .number(range.lowerBound)), ("maximum", .number(range.upperBound)),
@@ -73,8 +74,12 @@ extension ScalarKind {
       guard let duration = DurationText.read(text) else {
         return wrong.unexpected(text, DurationText.suggestion(for: text))
       }
-      if duration < range.lowerBound { return Problem("\(text) is too short, at least \(DurationText.write(range.lowerBound))") }
-      if duration > range.upperBound { return Problem("\(text) is too long, at most \(DurationText.write(range.upperBound))") }
+      if duration < range.lowerBound {
+        return Problem("\(text) is too short, at least \(DurationText.write(range.lowerBound))")
+      }
+      if duration > range.upperBound {
+        return Problem("\(text) is too long, at most \(DurationText.write(range.upperBound))")
+      }
       if let step, duration.nanoseconds % step.nanoseconds != 0 {
         return Problem("\(text) is not a multiple of \(DurationText.write(step))")
       }
@@ -86,10 +91,13 @@ extension ScalarKind {
   static let lease: ScalarKind = {
     // YAML 1.1 reads a bare off as false, and editors may do so.
     let schema: [(String, JSON)] = [
-      ("anyOf", .array([
-        .object([("type", .string("string")), ("pattern", .string(DurationText.pattern))]),
-        .object([("enum", .array([.string("off"), .bool(false)]))]),
-      ])),
+      (
+        "anyOf",
+        .array([
+          .object([("type", .string("string")), ("pattern", .string(DurationText.pattern))]),
+          .object([("enum", .array([.string("off"), .bool(false)]))]),
+        ])
+      )
     ]
     let seconds = ScalarKind.duration(.seconds(1) ... .seconds(86_400))
     let expected = "whole seconds such as 2s, or off"
@@ -100,7 +108,8 @@ extension ScalarKind {
       }
       if duration >= .seconds(1), duration.nanoseconds % 1_000_000_000 != 0 {
         let up = duration.nanoseconds / 1_000_000_000 + 1
-        return Problem("\(text) is not whole seconds: the kernel counts the life of an address in seconds", "write \(up)s")
+        return Problem(
+          "\(text) is not whole seconds: the kernel counts the life of an address in seconds", "write \(up)s")
       }
       return seconds.problem(text)
     }
@@ -112,7 +121,8 @@ extension ScalarKind {
     let schema: [(String, JSON)] = [("type", .string("string")), ("pattern", .string(pattern))]
     return ScalarKind(expected: "the name of \(what)", schema: schema) { text in
       let letters = Array(text.utf8)
-      let isWord = 1...63 ~= letters.count && isAlphanumeric(letters[0])
+      let isWord =
+        1...63 ~= letters.count && isAlphanumeric(letters[0])
         && letters.allSatisfy { isAlphanumeric($0) || "._-".utf8.contains($0) }
       if !isWord {
         return Problem(
@@ -121,7 +131,8 @@ extension ScalarKind {
       }
       // Other readers of YAML would take these for something else than a name.
       if letters.allSatisfy({ !isLetter($0) }) || yamlWords.contains(text.lowercased()) {
-        return Problem("\(quoted(text)) can't be the name of \(what): YAML takes it for something else", "choose another name")
+        return Problem(
+          "\(quoted(text)) can't be the name of \(what): YAML takes it for something else", "choose another name")
       }
       return nil
     }
@@ -154,10 +165,13 @@ extension ScalarKind {
   static let status: ScalarKind = {
     let expected = "a status such as 200, or a range such as 200-399"
     let schema: [(String, JSON)] = [
-      ("anyOf", .array([
-        .object([("type", .string("integer")), ("minimum", .number(100)), ("maximum", .number(599))]),
-        .object([("type", .string("string")), ("pattern", .string("^[1-5][0-9]{2}-[1-5][0-9]{2}$"))]),
-      ])),
+      (
+        "anyOf",
+        .array([
+          .object([("type", .string("integer")), ("minimum", .number(100)), ("maximum", .number(599))]),
+          .object([("type", .string("string")), ("pattern", .string("^[1-5][0-9]{2}-[1-5][0-9]{2}$"))]),
+        ])
+      )
     ]
     return ScalarKind(expected: expected, schema: schema) { text in
       statusRange(text) == nil ? Problem("expected \(expected), found \(quoted(text))") : nil

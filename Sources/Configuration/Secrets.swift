@@ -10,7 +10,8 @@ extension Reading {
       case .success: break
       case .failure(let failure):
         if failure.isOnlyUnchecked {
-          mistakes.warning(failure.message(secret.value), at: secret.place, suggestion: failure.suggestion(secret.value))
+          mistakes.warning(
+            failure.message(secret.value), at: secret.place, suggestion: failure.suggestion(secret.value))
         } else {
           mistakes.error(failure.message(secret.value), at: secret.place, suggestion: failure.suggestion(secret.value))
         }
@@ -43,7 +44,8 @@ public enum Secret {
       switch self {
       case .unreadable(let code): "\(quoted(path)) can't be read: \(String(cString: strerror(code)))"
       case .notAFile: "\(quoted(path)) is no file"
-      case .readableByAll(let mode): "\(quoted(path)) may be read by every user (mode \(String(mode & 0o777, radix: 8)))"
+      case .readableByAll(let mode):
+        "\(quoted(path)) may be read by every user (mode \(String(mode & 0o777, radix: 8)))"
       case .tooShort(let length): "\(quoted(path)) holds \(length) bytes, a secret has \(Secret.minimumLength) or more"
       case .tooLong: "\(quoted(path)) is too long for a secret"
       }
@@ -52,7 +54,8 @@ public enum Secret {
     public func suggestion(_ path: String) -> String? {
       switch self {
       case .unreadable(EACCES): "check as a user who may read it"
-      case .unreadable(ENOENT), .tooShort: "make one: head -c 32 /dev/urandom | base64 > \(path), and copy it to each node"
+      case .unreadable(ENOENT), .tooShort:
+        "make one: head -c 32 /dev/urandom | base64 > \(path), and copy it to each node"
       case .readableByAll: "chmod 600 \(path)"
       case .unreadable, .notAFile, .tooLong: nil
       }

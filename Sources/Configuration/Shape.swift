@@ -128,8 +128,10 @@ extension Shape {
         key.shape.check(entry.value, owner: entry.place, &mistakes)
       }
     }
-    for key in keys where key.isRequired && !meant.contains(key.name) && !entries.contains(where: { $0.name == key.name }) {
-      mistakes.error("missing key '\(key.name)' of \(what)", at: owner, suggestion: "add \(key.name): \(key.shape.sketch)")
+    for key in keys
+    where key.isRequired && !meant.contains(key.name) && !entries.contains(where: { $0.name == key.name }) {
+      mistakes.error(
+        "missing key '\(key.name)' of \(what)", at: owner, suggestion: "add \(key.name): \(key.shape.sketch)")
     }
   }
 

@@ -113,7 +113,8 @@ extension YAMLDocument {
         suggestion: "remove it")
     }
     if let tag = tag(of: node), !["", "!"].contains(tag), !tag.hasPrefix("tag:yaml.org,2002:") {
-      mistakes.error("tags such as \(quoted(tag)) can't be used in a configuration", at: result.place, suggestion: "remove it")
+      mistakes.error(
+        "tags such as \(quoted(tag)) can't be used in a configuration", at: result.place, suggestion: "remove it")
     }
     switch node {
     case .scalar(let scalar):
@@ -162,7 +163,8 @@ extension YAMLDocument {
         continue
       }
       if text == "<<" {
-        mistakes.error("merging with '<<' can't be used in a configuration", at: name.place, suggestion: "write the keys out")
+        mistakes.error(
+          "merging with '<<' can't be used in a configuration", at: name.place, suggestion: "write the keys out")
         continue
       }
       if let line = lines[text] {
@@ -193,7 +195,9 @@ extension YAMLDocument {
     }
   }
 
-  private func advice(_ problem: String, at place: Place, _ context: YamlError.Context?) -> (message: String, suggestion: String?) {
+  private func advice(_ problem: String, at place: Place, _ context: YamlError.Context?) -> (
+    message: String, suggestion: String?
+  ) {
     let line = String(String.UnicodeScalarView(source.line(place.line)))
     let rest = source.rest(line: place.line, column: place.column)
     if rest.first == "\t" || line.hasPrefix("\t") { return ("a tab can't indent in YAML", "use spaces") }

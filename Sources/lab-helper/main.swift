@@ -27,8 +27,9 @@ do throws(LabError) {
     var options = LabRun.Options(programs: programs)
     options.keepalivedNodes = Set(scenario.nodeNames)
     options.repetitions = arguments.count > 2 ? Int(arguments[2]) ?? 1 : 1
-    let report = try LabRun.run(scenario, nil, options, say: complain)
-    do { print(try report.json()) } catch { complain("\(error)") }
+    try LabRun.run([scenario], nil, options, say: complain) { report in
+      do { print(try report.json()) } catch { complain("\(error)") }
+    }
   default: exit(LabHelper.main(arguments))
   }
 } catch {

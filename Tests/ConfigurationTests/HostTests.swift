@@ -43,42 +43,60 @@ private func reading(_ vip: String, nodes: String = "{ lb1: 10.0.0.11, lb2: 10.0
 
 @Test func `what a machine can't do is said at its place`() throws {
   let cases: [(vip: String, host: HostFacts, text: String)] = [
-    ("{ addresses: 192.0.2.1, vrrp: { id: 1 } }", try host(), """
+    (
+      "{ addresses: 192.0.2.1, vrrp: { id: 1 } }", try host(),
+      """
       h.yaml:4:10: error: no interface of this machine has a subnet with 192.0.2.1
         4 |   web: { addresses: 192.0.2.1, vrrp: { id: 1 } }
           |          ^^^^^^^^^
           = name one with interface: (it has lo, eth0, eth1)
-      """),
-    ("{ addresses: 10.0.0.100, interface: etho0, vrrp: { id: 1 } }", try host(), """
+      """
+    ),
+    (
+      "{ addresses: 10.0.0.100, interface: etho0, vrrp: { id: 1 } }", try host(),
+      """
       h.yaml:4:44: error: this machine has no interface 'etho0'
         4 |   web: { addresses: 10.0.0.100, interface: etho0, vrrp: { id: 1 } }
           |                                            ^^^^^
           = did you mean 'eth0'?
-      """),
-    ("{ addresses: \"2001:db8::100\", vrrp: { id: 1 } }", try host(ipv6: false), """
+      """
+    ),
+    (
+      "{ addresses: \"2001:db8::100\", vrrp: { id: 1 } }", try host(ipv6: false),
+      """
       h.yaml:4:21: error: 2001:db8::100 needs IPv6, which is off on eth0
         4 |   web: { addresses: "2001:db8::100", vrrp: { id: 1 } }
           |                     ^^^^^^^^^^^^^^^
           = sysctl -w net.ipv6.conf.eth0.disable_ipv6=0
-      """),
-    ("{ addresses: [10.0.0.100, 10.0.7.1], vrrp: { id: 1 } }", try host(), """
+      """
+    ),
+    (
+      "{ addresses: [10.0.0.100, 10.0.7.1], vrrp: { id: 1 } }", try host(),
+      """
       h.yaml:4:34: warning: 10.0.7.1 goes to eth0, but its subnet is on eth1
         4 |   web: { addresses: [10.0.0.100, 10.0.7.1], vrrp: { id: 1 } }
           |                                  ^^^^^^^^
           = move it to a VIP of its own, or correct 'interface'
-      """),
-    ("{ addresses: 10.0.0.100, vrrp: { id: 1 } }", try host(node: "lb3"), """
+      """
+    ),
+    (
+      "{ addresses: 10.0.0.100, vrrp: { id: 1 } }", try host(node: "lb3"),
+      """
       h.yaml:2:12: error: there is no node 'lb3'
         2 |   nodes: { lb1: 10.0.0.11, lb2: 10.0.0.12 }
           |            ^^^
           = known are lb1, lb2
-      """),
-    ("{ addresses: 10.0.0.100, vrrp: { id: 1 } }", HostFacts(hostName: "db7", interfaces: []), """
+      """
+    ),
+    (
+      "{ addresses: 10.0.0.100, vrrp: { id: 1 } }", HostFacts(hostName: "db7", interfaces: []),
+      """
       h.yaml:2:12: error: this machine is none of the nodes: no node has one of its addresses, or its name 'db7'
         2 |   nodes: { lb1: 10.0.0.11, lb2: 10.0.0.12 }
           |            ^^^
           = say which it is with --node NAME, or correct its address here
-      """),
+      """
+    ),
     // What this node may not own needs no interface here.
     ("{ addresses: 192.0.2.1, prefer: [lb1], election: static }", try host(), ""),
     ("{ addresses: 10.0.0.100, vrrp: { id: 1 } }", try host(), ""),
@@ -99,7 +117,9 @@ private func reading(_ vip: String, nodes: String = "{ lb1: 10.0.0.11, lb2: 10.0
     return path
   }
   #expect(Secret.read(try file("right", 32, mode: 0o600)) == .success([UInt8](repeating: UInt8(ascii: "s"), count: 32)))
-  #expect(Secret.read(try file("group", 40, mode: 0o640, end: "")) == .success([UInt8](repeating: UInt8(ascii: "s"), count: 40)))
+  #expect(
+    Secret.read(try file("group", 40, mode: 0o640, end: ""))
+      == .success([UInt8](repeating: UInt8(ascii: "s"), count: 40)))
   #expect(Secret.read(try file("short", 31, mode: 0o600)) == .failure(.tooShort(31)))
   #expect(Secret.read(try file("open", 32, mode: 0o644)) == .failure(.readableByAll(0o100644)))
   #expect(Secret.read(folder.path) == .failure(.notAFile))
@@ -112,17 +132,19 @@ private func reading(_ vip: String, nodes: String = "{ lb1: 10.0.0.11, lb2: 10.0
     vips: { web: { addresses: 10.0.0.100, vrrp: { id: 1 } } }
     """
   let mistakes = Configuration.read(text: text, file: "s.yaml").secretMistakes()
-  #expect(mistakes.map(\.message) == [
-    "\(quoted("\(folder.path)/open")) may be read by every user (mode 644)",
-    "\(quoted("\(folder.path)/none")) can't be read: No such file or directory",
-  ])
+  #expect(
+    mistakes.map(\.message) == [
+      "\(quoted("\(folder.path)/open")) may be read by every user (mode 644)",
+      "\(quoted("\(folder.path)/none")) can't be read: No such file or directory",
+    ])
 }
 
 @Test func `a file that isn't there is said in one line`() {
   let reading = Configuration.read(path: "/nowhere/roost.yaml")
-  #expect(reading.mistakes.text() == """
-    /nowhere/roost.yaml: error: can't be read: No such file or directory
-      = give its path with --config
-    """)
+  #expect(
+    reading.mistakes.text() == """
+      /nowhere/roost.yaml: error: can't be read: No such file or directory
+        = give its path with --config
+      """)
   #expect(Configuration.read(path: "/").mistakes.map(\.message) == ["can't be read: Is a directory"])
 }

@@ -28,12 +28,26 @@ private let hostile: [(name: String, text: String)] = {
     ("keys twice", fill("") { "k\($0 / 2): 1\n" }),
     ("aliases", fill("a: &a [x]\nb: [") { _ in "*a, " }),
     ("anchors", fill("") { "- &a\($0) x\n" }),
-    ("expansion", "a0: &a0 [x,x]\n" + (1...60).map { "a\($0): &a\($0) [*a\($0 - 1), *a\($0 - 1)]\n" }.joined() + "? *a60\n: 1\n"),
+    (
+      "expansion",
+      "a0: &a0 [x,x]\n" + (1...60).map { "a\($0): &a\($0) [*a\($0 - 1), *a\($0 - 1)]\n" }.joined() + "? *a60\n: 1\n"
+    ),
     ("quotes", fill("a: ") { _ in "\"" }),
-    ("VIPs with one id", fill(head + "vips:\n") { "  v\($0): { addresses: 10.0.0.1, interface: e\($0), vrrp: { id: 1 } }\n" }),
-    ("ports", fill(head + "vips: { v: { addresses: 10.0.0.100, vrrp: { id: 1 } } }\nservices: { s: { vip: v, backends: { a: 10.0.0.1 }, listen: [")
-      { "\($0 % 65_535 + 1)/tcp, " } + "1/tcp] } }\n"),
-    ("names that are not there", fill(head + "vips:\n") { "  v\($0): { addresses: 10.0.0.1, prefer: [lb\($0)], vrrp: { id: 1 } }\n" }),
+    (
+      "VIPs with one id",
+      fill(head + "vips:\n") { "  v\($0): { addresses: 10.0.0.1, interface: e\($0), vrrp: { id: 1 } }\n" }
+    ),
+    (
+      "ports",
+      fill(
+        head
+          + "vips: { v: { addresses: 10.0.0.100, vrrp: { id: 1 } } }\nservices: { s: { vip: v, backends: { a: 10.0.0.1 }, listen: ["
+      ) { "\($0 % 65_535 + 1)/tcp, " } + "1/tcp] } }\n"
+    ),
+    (
+      "names that are not there",
+      fill(head + "vips:\n") { "  v\($0): { addresses: 10.0.0.1, prefer: [lb\($0)], vrrp: { id: 1 } }\n" }
+    ),
     ("spaces", fill("a:") { _ in " " }),
     ("comment", fill("# ") { _ in "*" }),
     ("question marks", fill("") { _ in "? " }),
@@ -58,7 +72,8 @@ func `a large file without meaning is refused, with few words`(name: String) thr
 }
 
 @Test func `a file above the limit is not looked into`() {
-  let reading = Configuration.read(bytes: [UInt8](repeating: 0x20, count: SourceText.maximumSize + 1), file: "large.yaml")
+  let reading = Configuration.read(
+    bytes: [UInt8](repeating: 0x20, count: SourceText.maximumSize + 1), file: "large.yaml")
   #expect(reading.mistakes.text() == "large.yaml: error: the file is too large: 1048577 bytes, 1048576 at most")
 }
 
@@ -67,8 +82,12 @@ func `a large file without meaning is refused, with few words`(name: String) thr
   var seeds = try Folder.names(Folder.golden).map { try Folder.bytes(Folder.golden, "\($0).yaml") }
   seeds += try Folder.names(Folder.examples).map { try Folder.bytes(Folder.examples, "\($0).yaml") }
   seeds = seeds.filter { 1...4000 ~= $0.count }
-  let pieces = ["*a", "&a ", "<<: ", "? ", ": ", "\n", "\t", "\"", "'", "[", "]", "{", "}", "- ", "|", "#", "%", "---\n", "!x ", "\u{0}",
-    "\u{FEFF}", "\u{10FFFD}", "é", "\r", "0", "-1", "1e9", "99999999999999999999", "100ms", "::", "/", "lb1", "null", "~"]
+  let pieces = [
+    "*a", "&a ", "<<: ", "? ", ": ", "\n", "\t", "\"", "'", "[", "]", "{", "}", "- ", "|", "#", "%", "---\n", "!x ",
+    "\u{0}",
+    "\u{FEFF}", "\u{10FFFD}", "é", "\r", "0", "-1", "1e9", "99999999999999999999", "100ms", "::", "/", "lb1", "null",
+    "~",
+  ]
   var random = SplitMix64(seed: 1)
   func below(_ bound: Int) -> Int { Int(random.next(below: UInt64(max(1, bound)))) }
   for _ in 0..<3000 {

@@ -48,9 +48,10 @@ private let cluster = """
   #expect(router.preemptDelay == .seconds(60))
   #expect(router.addresses == [.v4(IPv4Address(10, 0, 0, 100))])
   #expect(router.peers == .unicast([.v4(IPv4Address(10, 0, 0, 12))]))
-  #expect(settings.services == [
-    ServiceSettings(name: "web", vip: 0, backends: ["app1", "app2"], check: value.services[0].check?.settings)
-  ])
+  #expect(
+    settings.services == [
+      ServiceSettings(name: "web", vip: 0, backends: ["app1", "app2"], check: value.services[0].check?.settings)
+    ])
   // A timeout follows a short interval.
   #expect(value.services[0].check?.timeout == .milliseconds(500))
   #expect(value.services[0].backends.map(\.weight) == [100, 50])
@@ -82,7 +83,8 @@ private let cluster = """
     cluster + "vips: { web: { addresses: [10.0.0.100], vrrp: { id: 1, interval: 1s } } }\n")
   let same = try configuration(
     "# A comment.\n" + cluster
-      + "vips:\n  web:\n    vrrp: { interval: 1000ms, id: 1, version: 3 }\n    prefer: [lb1, lb2, lb3]\n    addresses: \"10.0.0.100\"\n")
+      + "vips:\n  web:\n    vrrp: { interval: 1000ms, id: 1, version: 3 }\n    prefer: [lb1, lb2, lb3]\n    addresses: \"10.0.0.100\"\n"
+  )
   let other = try configuration(
     cluster + "vips: { web: { addresses: [10.0.0.100], vrrp: { id: 1, interval: 2s } } }\n")
   #expect(first == same)

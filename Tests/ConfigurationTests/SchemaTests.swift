@@ -24,7 +24,8 @@ enum Validator {
 
   /// For each text the validator's complaints; none where it is valid.
   static func complaints(_ texts: [String]) throws -> [[String]] {
-    let request = try JSONSerialization.data(withJSONObject: ["schema": Configuration.schema, "files": texts] as [String: Any])
+    let request = try JSONSerialization.data(
+      withJSONObject: ["schema": Configuration.schema, "files": texts] as [String: Any])
     let answer = try run(script, Array(request))
     return try JSONDecoder().decode([[String]].self, from: Data(answer))
   }
@@ -128,11 +129,13 @@ enum WrongForms {
     ("cluster:", "clusters:"), ("vips:", "vip:"), ("  secret: /etc/roost/secret", "  secret: secret"),
     ("secret: /etc/roost/secret", "secret: []"), ("secret: /etc/roost/secret", "secret: { file: /x }"),
     ("addresses: [10.0.0.100]", "addresses: []"), ("addresses: [10.0.0.100]", "addresses: [10.0.0.100/24]"),
-    ("addresses: [10.0.0.100]", "addresses: [vip.example.org]"), ("addresses: [10.0.0.100]", "addresses: { a: 10.0.0.1 }"),
+    ("addresses: [10.0.0.100]", "addresses: [vip.example.org]"),
+    ("addresses: [10.0.0.100]", "addresses: { a: 10.0.0.1 }"),
     ("addresses: [10.0.0.100]", "adresses: [10.0.0.100]"), ("interface: eth0", "interface: a-name-that-is-too-long"),
     ("interface: eth0", "interface: [eth0]"), ("interface: eth0", "interface: eth/0"),
     ("prefer: [lb1, lb2]", "prefer: lb1"), ("prefer: [lb1, lb2]", "prefer: []"), ("election: vrrp", "election: raft"),
-    ("election: vrrp", "election: etcd"), ("address-lease: 2s", "address-lease: 2"), ("address-lease: 2s", "address-lease: on"),
+    ("election: vrrp", "election: etcd"), ("address-lease: 2s", "address-lease: 2"),
+    ("address-lease: 2s", "address-lease: on"),
     ("drain: 1s", "drain: 1 s"), ("drain: 1s", "drain: -1s"), ("drain: 1s", "drain: [1s]"), ("drain: 1s", "drain:"),
     ("drain: 1s", "drain: 1d"), ("drain: 1s", "track: [eth1]"), ("id: 51", "id: 0"), ("id: 51", "id: 256"),
     ("id: 51", "id: \"51\""), ("id: 51", "id: 51.5"), ("id: 51", "ident: 51"), ("version: 3", "version: 4"),
@@ -142,23 +145,31 @@ enum WrongForms {
     ("listen: 80/tcp", "listen: 80"), ("listen: 80/tcp", "listen: 80/udp"), ("listen: 80/tcp", "listen: []"),
     ("listen: 80/tcp", "listen: [80/tcp, 443]"), ("mode: proxy", "mode: nat"), ("balance: random", "balance: rand"),
     ("http: /", "http: index.html"), ("status: 200", "status: 99"), ("status: 200", "status: [200, ok]"),
-    ("every: 1s", "every: 1"), ("rise: 2", "rise: 0"), ("port: 80 ", "port: 65536 "), ("contains: fine", "contains: [fine]"),
+    ("every: 1s", "every: 1"), ("rise: 2", "rise: 0"), ("port: 80 ", "port: 65536 "),
+    ("contains: fine", "contains: [fine]"),
     ("10.0.0.21:8080", "app1.example.org:8080"), ("10.0.0.21:8080", "[10.0.0.21]"), ("weight: 50", "weight: 0"),
     ("weight: 50", "weight: 257"), ("weight: 50", "weight: many"), ("address: 10.0.0.22, ", ""),
-    ("maximum-connections: 10,", "maximum-connections: 0,"), ("retries: 1 ", "retries: 17 "), ("retries: 1 ", "retires: 1 "),
+    ("maximum-connections: 10,", "maximum-connections: 0,"), ("retries: 1 ", "retries: 17 "),
+    ("retries: 1 ", "retires: 1 "),
     ("app1:", "\"app 1\":"), ("services:", "services: []\nothers:"),
   ].map { File($0.0, $0.1) }
 
   static let right: [File] = [
     ("", ""), ("address-lease: 2s", "address-lease: off"), ("secret: /etc/roost/secret", "secret: [/a, /b]"),
-    ("addresses: [10.0.0.100]", "addresses: 10.0.0.100"), ("addresses: [10.0.0.100]", "addresses: [10.0.0.100, \"2001:db8::100\"]"),
+    ("addresses: [10.0.0.100]", "addresses: 10.0.0.100"),
+    ("addresses: [10.0.0.100]", "addresses: [10.0.0.100, \"2001:db8::100\"]"),
     ("interface: eth0", "interface: { lb1: eth0, lb2: eno1.5@x }"), ("interval: 1s", "interval: 40.95s"),
     ("interval: 1s, version: 3", "interval: 255s, version: 2"), ("preempt-delay: 0s", "preempt-delay: 1.5m"),
-    ("peers: multicast", "peers: unicast"), ("checksum: message", "family: ipv4"), ("checksum: message", "accept: false"),
-    ("listen: 80/tcp", "listen: [80/tcp, 8000-8010/tcp]"), ("listen: 80/tcp", "listen: 1-65535/tcp"),
-    ("balance: random", "balance: source-hash"), ("status: 200", "status: [200-299, 304]"), ("status: 200", "status: 200-399"),
+    ("peers: multicast", "peers: unicast"), ("checksum: message", "family: ipv4"),
+    ("checksum: message", "accept: false"),
+    ("listen: 80/tcp", "listen: [80/tcp, 8000-8010/tcp]"), ("listen: 80/tcp", "listen: 64000-65023/tcp"),
+    ("balance: random", "balance: source-hash"), ("status: 200", "status: [200-299, 304]"),
+    ("status: 200", "status: 200-399"),
     ("contains: fine", "contains: 200"), ("contains: fine", "contains: \"* fine: *\""),
     ("10.0.0.21:8080", "\"[2001:db8::21]:8080\""), ("10.0.0.21:8080", "2001:db8::21"),
-    ("check: { http: /, host: example.org, status: 200, contains: fine, every: 1s, timeout: 1s, rise: 2, fall: 3, port: 80 }", "check: tcp"),
+    (
+      "check: { http: /, host: example.org, status: 200, contains: fine, every: 1s, timeout: 1s, rise: 2, fall: 3, port: 80 }",
+      "check: tcp"
+    ),
   ].map { File($0.0, $0.1) }
 }

@@ -1,6 +1,7 @@
 import Control
 import Glibc
 import Linux
+import Synchronization
 import Testing
 
 @Test func `where no daemon listens the client says so, with exit code 3`() {
@@ -74,3 +75,28 @@ func `whatever else listens there is told from a daemon`(answer: String, expecte
     try ControlClient(path: "/nowhere").request("GET", "/a b\r\nX: y")
   }
 }
+
+@Test(.enabled(if: geteuid() == 0, "only root can become somebody else"))
+func `another user is refused, and told what to do`() throws {
+  let folder = Folder()
+  chmod(folder.path, 0o755)
+  let server = try ControlServer(path: folder.socket, handler: echo)
+  defer { server.stop() }
+  let outcome = Mutex<ControlError?>(nil)
+  let stranger = try Thread.start(named: "stranger") {
+    // For the file system, and of this thread alone.
+    _ = becomeStranger(65534)
+    do throws(ControlError) {
+      _ = try ControlClient(path: folder.socket).request("GET", "/")
+    } catch {
+      outcome.withLock { $0 = error }
+    }
+  }
+  stranger.join()
+  let error = outcome.withLock { $0 }
+  #expect(error == .permissionDenied(path: folder.socket))
+  #expect(error?.description.contains("sudo") == true)
+}
+
+/// Glibc's module leaves <sys/fsuid.h> out.
+@_silgen_name("setfsuid") private func becomeStranger(_ user: uid_t) -> Int32

@@ -111,9 +111,9 @@ private func leftovers(of id: String) -> [String] {
     options.root = temporaryRoot()
     options.keepalivedNodes = ["lb1", "lb2"]
     options.connections = 20
-    options.pace = .milliseconds(1500)
+    options.pace = Pace(lead: .milliseconds(500), between: .milliseconds(1500), tail: .milliseconds(1500))
     let scenario = try #require(Scenario.builtIn(named: "node-dead"))
-    let report = try LabRun.run(scenario, nil, options) { _ in }
+    let report = try #require(try LabRun.run([scenario], nil, options, say: { _ in }).first)
     #expect(report.runs.map(\.fault) == ["node-dead", "heal"])
     let fault = report.runs[0]
     // The figures are the machine's; what is checked is that each was taken.
@@ -133,9 +133,9 @@ private func leftovers(of id: String) -> [String] {
     options.root = temporaryRoot()
     options.keepalivedNodes = ["lb1", "lb2"]
     options.connections = 5
-    options.pace = .milliseconds(1500)
+    options.pace = Pace(lead: .milliseconds(500), between: .milliseconds(1500), tail: .milliseconds(1500))
     let scenario = try #require(Scenario.builtIn(named: "partition"))
-    let report = try LabRun.run(scenario, nil, options) { _ in }
+    let report = try #require(try LabRun.run([scenario], nil, options, say: { _ in }).first)
     #expect(report.runs[0].ownersAtEnd == ["lb1", "lb2"])
     #expect(report.runs[0].twoOwnersMs == 0)  // they don't reach each other
     #expect(report.runs[1].ownersAtEnd == ["lb1"])

@@ -43,6 +43,28 @@ private func datagrams(_ range: Range<Int64>, answered: (Int64) -> Bool) -> [Sam
   #expect((counts.requests, counts.requestsFailed) == (2, 1))
 }
 
+@Test func `a connection that breaks again and again counts once`() {
+  let record = ClientRecord([100, 150, 200].map { Sample(kind: .broken, number: 7, start: at($0), duration: nil) })
+  #expect(record.counts(from: at(0), to: at(1000)).connectionsBroken == 1)
+}
+
+@Test func `the service may be gone while the address answers`() {
+  let requests = (0..<100).filter { !(40..<60).contains($0) }.map {
+    Sample(kind: .freshRequest, start: at($0 * 10), duration: .milliseconds(1))
+  }
+  let record = ClientRecord(requests + datagrams(0..<1000) { _ in true })
+  #expect(record.longestGap(from: at(0), to: at(900)) < .milliseconds(2))
+  #expect(record.longestServiceGap(from: at(0), to: at(900)) == .milliseconds(210))
+  #expect(ClientRecord(datagrams(0..<10) { _ in true }).longestServiceGap(from: at(0), to: at(9)) == nil)
+}
+
+@Test func `the demo's table stays within 100 columns`() {
+  let table = DemoTable(hasKeepalived: true)
+  for line in [table.picture] + table.heading { #expect(line.count <= 100) }
+  #expect([0.2, 3.4, 999.6, 1234].map(DemoTable.time) == ["< 1 ms", "3 ms", "1.0 s", "1.2 s"])
+  #expect([0, 999, 20_114, 1_000_007].map(DemoTable.grouped) == ["0", "999", "20 114", "1 000 007"])
+}
+
 @Test func `spreads`() throws {
   let spread = try #require(Spread([4, 1, 3, 2]))
   #expect((spread.min, spread.median, spread.p95, spread.max) == (1, 2.5, 4, 4))
@@ -84,7 +106,7 @@ private func change(_ time: Int64, _ host: String, _ isHeld: Bool) -> AddressCha
 
 @Test func `a hurried scenario keeps its order and its short waits`() throws {
   let scenario = try #require(Scenario.builtIn(named: "returning-node"))
-  let hurried = scenario.hurried(to: .seconds(1))
+  let hurried = scenario.hurried(to: Pace(lead: .seconds(1), between: .seconds(1), tail: .seconds(1)))
   #expect(hurried.steps.map(\.at) == [.seconds(1), .seconds(2)])
   #expect(hurried.end == .seconds(3))
   #expect(hurried.steps.map(\.action) == scenario.steps.map(\.action))

@@ -13,15 +13,15 @@ struct AddressThreadTests {
   /// Runs a story with an address thread on the host `here`.
   private func story(
     _ vips: [AddressThread.VIP] = [web], watching: [String] = ["eth0"], before: () throws -> Void = {},
-    _ body: (Wire2, AddressThread, Reports) throws -> Void
+    _ body: (TwoHosts, AddressThread, Reports) throws -> Void
   ) throws {
-    try Wire2.run { wire in
+    try TwoHosts.run { hosts in
       try before()
       let reports = Reports()
       let record = try OwnershipRecord(capacity: 8)
       let thread = try AddressThread(vips, watching: watching, record: record) { reports.append($0) }
       defer { thread.stop() }
-      try body(wire, thread, reports)
+      try body(hosts, thread, reports)
     }
   }
 
@@ -53,9 +53,9 @@ struct AddressThreadTests {
   }
 
   @Test func `the neighbours learn the new MAC from the announcement alone`() throws {
-    try story { wire, thread, reports in
+    try story { hosts, thread, reports in
       // The neighbour believes that somebody else has both addresses.
-      try wire.on(wire.there) {
+      try hosts.on(hosts.there) {
         _ = try shell(
           """
           ip address add 2001:db8::2/64 dev eth0 nodad
@@ -68,14 +68,14 @@ struct AddressThreadTests {
       for address in ["10.9.0.100", "2001:db8::100"] {
         #expect(
           try eventually {
-            try wire.on(wire.there) { try shell("ip neighbour show \(address)").contains("lladdr 02:00:00:00:00:01") }
+            try hosts.on(hosts.there) { try shell("ip neighbour show \(address)").contains("lladdr 02:00:00:00:00:01") }
           })
       }
     }
   }
 
   @Test func `the kernel takes back what nobody renews, even if the thread is gone`() throws {
-    try Wire2.run { _ in
+    try TwoHosts.run { _ in
       let reports = Reports()
       let thread = try AddressThread([web], watching: [], record: try OwnershipRecord(capacity: 8)) { reports.append($0) }
       thread.take(3, generation: 1, lease: .seconds(1))
@@ -200,16 +200,16 @@ struct AddressThreadTests {
   }
 
   @Test func `a carrier that goes and comes is reported, and what else an interface has`() throws {
-    try story { wire, _, reports in
+    try story { hosts, _, reports in
       #expect(eventually { reports.interfaces.last?.isUp == true })
       let first = try #require(reports.interfaces.last)
       #expect(first.ipv4?.address == IPv4Address(10, 9, 0, 1) && first.ipv4?.prefixLength == 24)
       #expect(first.linkLocal == IPv6Address("fe80::1"))
       #expect(first.macAddress == MACAddress("02:00:00:00:00:01"))
       #expect(first.prefixes == [Prefix(IPAddress("10.9.0.0")!, length: 24)!])
-      try wire.on(wire.there) { _ = try shell("ip link set eth0 down") }
+      try hosts.on(hosts.there) { _ = try shell("ip link set eth0 down") }
       #expect(eventually { reports.interfaces.last?.isUp == false })
-      try wire.on(wire.there) { _ = try shell("ip link set eth0 up") }
+      try hosts.on(hosts.there) { _ = try shell("ip link set eth0 up") }
       #expect(eventually { reports.interfaces.last?.isUp == true })
       try shell("ip address del 10.9.0.1/24 dev eth0")
       #expect(eventually { reports.interfaces.last?.ipv4 == nil })
@@ -220,7 +220,7 @@ struct AddressThreadTests {
     let many = (0..<100).map {
       AddressThread.VIP(id: $0, interface: "eth0", addresses: [.v4(IPv4Address(10, 9, 1, UInt8($0)))])
     }
-    try Wire2.run { _ in
+    try TwoHosts.run { _ in
       let reports = Reports()
       let thread = try AddressThread(many, watching: [], record: try OwnershipRecord(capacity: 100)) { reports.append($0) }
       defer { thread.stop() }
@@ -245,6 +245,39 @@ struct AddressThreadTests {
       #expect(left.count == 2)
       #expect(try shell("ip address show dev eth0").contains("10.9.0.101") == false)
       #expect(!reports.all.contains { $0 == .removed(3, 1) })
+    }
+  }
+
+  @Test func `an interface that is renamed loses the VIP, and keeps nothing of it`() throws {
+    try story { _, thread, reports in
+      thread.take(3, generation: 1, lease: nil)
+      #expect(reports.has { if case .added = $0 { true } else { false } })
+      try shell("ip link set eth0 down; ip link set eth0 name wan0; ip link set wan0 up")
+      #expect(reports.has { $0 == .vanished(3, 1, .interfaceLost) })
+      let left = try shell("ip address show dev wan0")
+      #expect(!left.contains("10.9.0.100"))
+    }
+  }
+
+  @Test func `an expired VIP among others that are renewed does not disturb them`() throws {
+    let other = AddressThread.VIP(id: 4, interface: "eth0", addresses: [IPAddress("10.9.0.101")!])
+    try TwoHosts.run { _ in
+      // The keeper itself, without its thread: commands come in one burst, after the first lease ran out.
+      let reports = Reports()
+      let record = try OwnershipRecord(capacity: 8)
+      let keeper = try AddressKeeper([web, other], watching: [], record, report: { reports.append($0) })
+      try keeper.start()
+      for (id, lease) in [(3, Duration.seconds(1)), (4, .seconds(30))] {
+        record.grant(id, generation: 1)
+        keeper.handle(.take(id, 1, lease))
+      }
+      let end = try #require(record.leaseEnd(3))
+      #expect(eventually { Clock.now() > end })
+      for id in [4, 3, 4] { keeper.handle(.renew(id, 1, .seconds(30))) }
+      keeper.flush()
+      #expect(reports.all.contains(.vanished(3, 1, .expired)))
+      let renewed = reports.all.count { if case .renewed(4, 1, .some) = $0 { true } else { false } }
+      #expect(renewed == 2)
     }
   }
 }

@@ -164,10 +164,13 @@ struct Captured: Sendable, CustomTestStringConvertible {
   @Test(arguments: [
     (Version.v3, Duration.zero, Duration.milliseconds(10)), (.v3, .milliseconds(14), .milliseconds(10)),
     (.v3, .milliseconds(15), .milliseconds(20)), (.v3, .seconds(41), .milliseconds(40_950)),
-    (.v2, .milliseconds(100), .seconds(1)), (.v2, .milliseconds(1_500), .seconds(2)), (.v2, .seconds(300), .seconds(255)),
+    (.v2, .milliseconds(100), .seconds(1)), (.v2, .milliseconds(1_500), .seconds(2)),
+    (.v2, .seconds(300), .seconds(255)),
     (.v3, .seconds(Int64.max), .milliseconds(40_950)),
   ])
-  func `an interval that the field can't hold is held at its ends`(version: Version, asked: Duration, written: Duration) throws {
+  func `an interval that the field can't hold is held at its ends`(version: Version, asked: Duration, written: Duration)
+    throws
+  {
     let bytes = Advert(version: version, id: 51, priority: 1, interval: asked, addresses: [vip])
       .encoded(from: node11, to: group, coverage: .pseudoHeader)
     let header = try AdvertHeader(checking: bytes.span.bytes, version: version, id: 51, from: node11, to: group)

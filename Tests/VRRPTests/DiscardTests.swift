@@ -42,20 +42,31 @@ private struct Wrong: Sendable, CustomTestStringConvertible {
     Wrong(reason: .version, what: "v2 to v3", advert: v2Advert),
     Wrong(reason: .version, what: "v3 to v2", settings: v2),
     Wrong(reason: .version, what: "version 0", edit: { $0[0] = 0x01 }),
-    Wrong(reason: .version, what: "v2 over IPv6", settings: ipv6, advert: ipv6Advert, source: v6("fe80::1"), destination: .v6(.vrrpGroup), edit: { $0[0] = 0x21 }),
+    Wrong(
+      reason: .version, what: "v2 over IPv6", settings: ipv6, advert: ipv6Advert, source: v6("fe80::1"),
+      destination: .v6(.vrrpGroup), edit: { $0[0] = 0x21 }),
     Wrong(reason: .type, what: "type 2", edit: { $0[0] = 0x32 }),
     Wrong(reason: .type, what: "type 0", edit: { $0[0] = 0x30 }),
-    Wrong(reason: .noAddresses, what: "count 0", edit: { $0[3] = 0; $0.removeLast(4) }),
+    Wrong(
+      reason: .noAddresses, what: "count 0",
+      edit: {
+        $0[3] = 0; $0.removeLast(4)
+      }),
     Wrong(reason: .length, what: "an address too few", edit: { $0[3] = 2 }),
     Wrong(reason: .length, what: "an address too many", edit: { $0 += [10, 0, 0, 101] }),
     Wrong(reason: .length, what: "a byte too many", edit: { $0.append(0) }),
-    Wrong(reason: .length, what: "v2 without authentication data", settings: v2, advert: v2Advert, edit: { $0.removeLast(8) }),
-    Wrong(reason: .length, what: "IPv6 with an IPv4 address", settings: ipv6, source: v6("fe80::1"), destination: .v6(.vrrpGroup)),
+    Wrong(
+      reason: .length, what: "v2 without authentication data", settings: v2, advert: v2Advert,
+      edit: { $0.removeLast(8) }),
+    Wrong(
+      reason: .length, what: "IPv6 with an IPv4 address", settings: ipv6, source: v6("fe80::1"),
+      destination: .v6(.vrrpGroup)),
     Wrong(reason: .authentication, what: "v2 with a password", settings: v2, advert: v2Advert, edit: { $0[4] = 1 }),
     Wrong(reason: .checksum, what: "wrong by one", edit: { $0[7] ^= 1 }),
     Wrong(reason: .checksum, what: "v2 wrong by one", settings: v2, advert: v2Advert, edit: { $0[7] ^= 1 }),
     Wrong(
-      reason: .checksum, what: "IPv6 without the pseudo-header", settings: ipv6, advert: ipv6Advert, source: v6("fe80::1"),
+      reason: .checksum, what: "IPv6 without the pseudo-header", settings: ipv6, advert: ipv6Advert,
+      source: v6("fe80::1"),
       destination: .v6(.vrrpGroup),
       edit: { bytes in
         bytes[6...7] = [0, 0]
@@ -66,7 +77,11 @@ private struct Wrong: Sendable, CustomTestStringConvertible {
     Wrong(
       reason: .id, what: "another VRID",
       advert: Advert(version: .v3, id: 52, priority: 210, interval: .seconds(1), addresses: [vip])),
-    Wrong(reason: .zeroInterval, what: "v3", edit: { $0[4] = 0; $0[5] = 0 }),
+    Wrong(
+      reason: .zeroInterval, what: "v3",
+      edit: {
+        $0[4] = 0; $0[5] = 0
+      }),
     Wrong(reason: .zeroInterval, what: "v2", settings: v2, advert: v2Advert, edit: { $0[5] = 0 }),
     Wrong(
       reason: .notLinkLocal, what: "a global address first", settings: ipv6,

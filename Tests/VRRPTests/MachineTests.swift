@@ -120,6 +120,8 @@ import Wire
     _ = rig.hear(1, interval: .milliseconds(200))
     #expect(rig.left == .microseconds(643_750))
     #expect(rig.router.owner?.priority == 1)
+    // When it falls silent, that is the reason: nothing was preempted.
+    #expect(rig.runToDeadline().last == .becameActive(.silence(of: node11, for: .microseconds(643_750))))
   }
 
   @Test func `silence names who fell silent, and for how long`() {

@@ -13,7 +13,8 @@ import Wire
 
   @Test(arguments: [
     "", ".", "1", "1.2.3", "1.2.3.4.", ".1.2.3.4", "1..3.4", "1.2.3.4.5", "256.1.1.1", "1.2.3.999", "1.2.3.1000",
-    "01.2.3.4", "1.2.3.00", "0x1.2.3.4", "1.2.3.-4", "+1.2.3.4", "1.2.3.4 ", " 1.2.3.4", "1.2.3.4/24", "١.٢.٣.٤", "a.b.c.d",
+    "01.2.3.4", "1.2.3.00", "0x1.2.3.4", "1.2.3.-4", "+1.2.3.4", "1.2.3.4 ", " 1.2.3.4", "1.2.3.4/24", "١.٢.٣.٤",
+    "a.b.c.d",
     "1.2.3.4\0",
   ])
   func `anything else is refused`(text: String) { #expect(IPv4Address(text) == nil) }
@@ -57,7 +58,8 @@ import Wire
 
   @Test(arguments: [
     "", ":", ":::", "1", "1:2", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "1:2:3:4:5:6:7:8:", ":1:2:3:4:5:6:7:8",
-    "::1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7:8::", "1:2:3:4::5:6:7:8", "1::2::3", "1:::2", "::1:", ":1", "1:", "12345::", "::g",
+    "::1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7:8::", "1:2:3:4::5:6:7:8", "1::2::3", "1:::2", "::1:", ":1", "1:", "12345::",
+    "::g",
     "::1.2.3", "::1.2.3.4.5", "::256.1.1.1", "1.2.3.4", "1.2.3.4::", "::1.2.3.4:5", "1:2:3:4:5:6:7:1.2.3.4",
     "fe80::1%eth0", "fe80::1/64", "[::1]", " ::1", "::1 ", "::-1", "::+1", "::0x1", "::1\0", "::١",
   ])
@@ -78,7 +80,8 @@ import Wire
     var random = SplitMix64(seed: 5952)
     let alphabet = Array("0123456789abcdefABCDEF::::..%/ g")
     for _ in 0..<20_000 {
-      let text = String((0..<random.next(below: 24)).map { _ in alphabet[Int(random.next(below: UInt64(alphabet.count)))] })
+      let text = String(
+        (0..<random.next(below: 24)).map { _ in alphabet[Int(random.next(below: UInt64(alphabet.count)))] })
       if let address = IPAddress(text) { #expect(IPAddress(address.description) == address) }
       _ = MACAddress(text)
     }
@@ -101,7 +104,9 @@ import Wire
   @Test func `MAC addresses are read and written`() {
     #expect(MACAddress("00:00:5E:00:01:33")?.description == "00:00:5e:00:01:33")
     #expect(MACAddress("ff:ff:ff:ff:ff:ff") == .broadcast)
-    for wrong in ["", "00:00:5e:00:01", "00:00:5e:00:01:33:44", "0:0:5e:0:1:33", "00-00-5e-00-01-33", "00:00:5e:00:01:3g", "::::::"] {
+    for wrong in [
+      "", "00:00:5e:00:01", "00:00:5e:00:01:33:44", "0:0:5e:0:1:33", "00-00-5e-00-01-33", "00:00:5e:00:01:3g", "::::::",
+    ] {
       #expect(MACAddress(wrong) == nil)
     }
   }

@@ -29,7 +29,8 @@ import Wire
   }
 
   @Test func `options are stepped over`() throws {
-    var packet = hex("46 00 00 19  00 00 40 00  40 11 00 00  0a 00 00 01  0a 00 00 02  94 04 00 00  99")  // router alert
+    var packet = hex(
+      "46 00 00 19  00 00 40 00  40 11 00 00  0a 00 00 01  0a 00 00 02  94 04 00 00  99")  // router alert
     var sum = Checksum()
     sum.add(Array(packet[..<24]))
     packet[10] = UInt8(sum.value >> 8)
@@ -108,7 +109,8 @@ import Wire
   /// A packet with that next header and payload, and its transport.
   private func transport(_ next: UInt8, _ payload: [UInt8]) throws -> IPv6Header.Transport {
     var packet: [UInt8] = []
-    IPv6Header(source: .loopback, destination: .loopback, nextHeader: next).append(to: &packet, payloadLength: payload.count)
+    IPv6Header(source: .loopback, destination: .loopback, nextHeader: next).append(
+      to: &packet, payloadLength: payload.count)
     packet += payload
     let (header, range) = try IPv6Header.parse(packet.span.bytes)
     return try IPv6Header.transport(of: header, in: packet.span.bytes, payload: range)
@@ -175,7 +177,9 @@ import Wire
 
   @Test func `each rule has its error`() {
     func error(_ text: String, to destination: IPAddress = UDPDatagrams.v4.1) -> Malformed? {
-      do throws(Malformed) { _ = try UDPHeader.parse(hex(text).span.bytes, from: Self.v4.0, to: destination) } catch { return error }
+      do throws(Malformed) { _ = try UDPHeader.parse(hex(text).span.bytes, from: Self.v4.0, to: destination) } catch {
+        return error
+      }
       return nil
     }
     #expect(error("00 01 00 02 00 08 00") == .truncated)

@@ -83,7 +83,8 @@ private let vip = IPv4Address(10, 0, 0, 100)
   }
 
   @Test func `a probe claims nothing`() throws {
-    let probe = ARP(.request, senderMAC: mac, senderAddress: .any, targetMAC: MACAddress(rawValue: 0), targetAddress: vip)
+    let probe = ARP(
+      .request, senderMAC: mac, senderAddress: .any, targetMAC: MACAddress(rawValue: 0), targetAddress: vip)
     #expect(probe.isProbe && !probe.isAnnouncement)
   }
 

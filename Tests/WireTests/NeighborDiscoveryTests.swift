@@ -26,10 +26,12 @@ private let host = IPv6Address(rawValue: 0xFE80 << 112 | 1)
   @Test func `an announcement of a router has R`() throws {
     let frame = NeighborAdvertisement.announcement(mac: mac, address: vip, isRouter: true)
     let (header, payload) = try IPv6Header.parse(Array(frame[14...]).span.bytes)
-    let read = try NeighborAdvertisement(parsing: Array(frame[14...][(14 + payload.lowerBound)...]).span.bytes, in: header)
+    let read = try NeighborAdvertisement(
+      parsing: Array(frame[14...][(14 + payload.lowerBound)...]).span.bytes, in: header)
     #expect(
       read
-        == NeighborAdvertisement(target: vip, targetLinkLayer: mac, isRouter: true, isSolicited: false, overrides: true))
+        == NeighborAdvertisement(target: vip, targetLinkLayer: mac, isRouter: true, isSolicited: false, overrides: true)
+    )
   }
 
   @Test func `a solicited answer goes to one node only`() throws {
@@ -73,7 +75,9 @@ private let host = IPv6Address(rawValue: 0xFE80 << 112 | 1)
   }
 
   /// A solicitation for `vip` with these option bytes, its checksum right.
-  private func parse(options: [UInt8], hopLimit: UInt8 = 255, change: (inout [UInt8]) -> Void = { (_: inout [UInt8]) in }) throws -> NeighborSolicitation {
+  private func parse(
+    options: [UInt8], hopLimit: UInt8 = 255, change: (inout [UInt8]) -> Void = { (_: inout [UInt8]) in }
+  ) throws -> NeighborSolicitation {
     var bytes: [UInt8] = []
     NeighborSolicitation(target: vip).append(to: &bytes, from: host, to: vip)
     bytes += options
@@ -88,7 +92,8 @@ private let host = IPv6Address(rawValue: 0xFE80 << 112 | 1)
   }
 
   @Test func `unknown options are stepped over, and the first MAC counts`() throws {
-    let options = hex("0e 02 00 00 00 00 00 00  00 00 00 00 00 00 00 00   01 01 02 00 00 00 00 0a   01 01 02 00 00 00 00 0b")
+    let options = hex(
+      "0e 02 00 00 00 00 00 00  00 00 00 00 00 00 00 00   01 01 02 00 00 00 00 0a   01 01 02 00 00 00 00 0b")
     #expect(try parse(options: options).sourceLinkLayer == mac)
   }
 

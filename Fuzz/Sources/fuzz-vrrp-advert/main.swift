@@ -26,7 +26,8 @@ func feed(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
 
 /// No fuzzer guesses a checksum.
 func mend(
-  _ message: inout [UInt8], _ version: Version, _ source: IPAddress, _ destination: IPAddress, _ coverage: ChecksumCoverage
+  _ message: inout [UInt8], _ version: Version, _ source: IPAddress, _ destination: IPAddress,
+  _ coverage: ChecksumCoverage
 ) {
   guard message.count >= 8 else { return }
   message[6] = 0

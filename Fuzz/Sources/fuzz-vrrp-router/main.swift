@@ -27,7 +27,8 @@ struct Life {
     sources = (11...14).map { last in
       family == .ipv4 ? .v4(IPv4Address(10, 0, 0, last)) : .v6(IPv6Address(rawValue: 0xFE80 << 112 | UInt128(last)))
     }
-    let vip: IPAddress = family == .ipv4 ? .v4(IPv4Address(10, 0, 0, 100)) : .v6(IPv6Address(rawValue: 0x2001 << 112 | 100))
+    let vip: IPAddress =
+      family == .ipv4 ? .v4(IPv4Address(10, 0, 0, 100)) : .v6(IPv6Address(rawValue: 0x2001 << 112 | 100))
     router = VirtualRouter(
       Settings(
         id: 51, version: choices & 2 == 0 ? .v3 : .v2, family: family, priority: max(1, input.byte()),
@@ -71,7 +72,8 @@ struct Life {
     case 6:
       // Time passes, up to 65 s; rarely it jumps anywhere, as a mangled recording could make it.
       let jump = input.number(UInt16.self)
-      now = jump == 0xFFFF
+      now =
+        jump == 0xFFFF
         ? Instant(nanoseconds: input.number()) : Instant(nanoseconds: now.nanoseconds &+ Int64(jump) * 1_000_000)
       both { $0.handle(.timer, at: now, $1) }
       checkTimer()

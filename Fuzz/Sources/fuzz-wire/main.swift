@@ -15,7 +15,9 @@ func feed(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     case 0: ethernet(packet)
     case 1: arp(packet)
     case 2:
-      if mends, packet.count >= 20 { mend(&packet, at: 10, counting: min(packet.count, Int(packet[0] & 15) * 4), with: Checksum()) }
+      if mends, packet.count >= 20 {
+        mend(&packet, at: 10, counting: min(packet.count, Int(packet[0] & 15) * 4), with: Checksum())
+      }
       ipv4(packet)
     case 3: ipv6(packet)
     case 4: udp(&packet, mends: mends, from: .v4(.any), to: .v4(.broadcast))
@@ -92,7 +94,8 @@ func udp(_ packet: inout [UInt8], mends: Bool, from source: IPAddress, to destin
 
 func neighborDiscovery(_ packet: inout [UInt8], mends: Bool) {
   let header = IPv6Header(
-    source: IPv6Address(rawValue: 0xFE80 << 112 | 1), destination: .allNodes, nextHeader: ICMPv6.ipProtocol, hopLimit: 255)
+    source: IPv6Address(rawValue: 0xFE80 << 112 | 1), destination: .allNodes, nextHeader: ICMPv6.ipProtocol,
+    hopLimit: 255)
   if mends {
     var sum = Checksum()
     sum.addPseudoHeader(

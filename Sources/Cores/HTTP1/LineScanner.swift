@@ -27,16 +27,22 @@ struct LineScanner: Sendable {
   mutating func next(_ bytes: Span<UInt8>) throws(MessageError) -> Range<Int>? {
     let bound = inStartLine ? min(limits.startLine, limits.head) : limits.head
     let end = min(bytes.count, bound)
-    while searched < end {
-      let byte = bytes[searched]
-      searched += 1
-      if byte == lineFeed {
-        guard searched - 2 >= position, bytes[searched - 2] == carriageReturn else { throw .bareLineFeed }
-        let line = position..<searched - 2
-        position = searched
-        return line
+    var index = searched
+    defer { searched = index }
+    while index < end {
+      let byte = bytes[index]
+      if byte > carriageReturn || (byte != carriageReturn && byte != lineFeed) {
+        index += 1
+        continue
       }
-      if searched - 2 >= position, bytes[searched - 2] == carriageReturn { throw .bareCarriageReturn }
+      // The LF of a CR LF is never come upon by itself.
+      if byte == lineFeed { throw .bareLineFeed }
+      guard index + 1 < end else { break }
+      guard bytes[index + 1] == lineFeed else { throw .bareCarriageReturn }
+      let line = position..<index
+      index += 2
+      position = index
+      return line
     }
     guard bytes.count >= bound else { return nil }
     throw inStartLine && limits.startLine < limits.head

@@ -93,7 +93,9 @@ extension Settings {
 
   /// The list as it is advertised: at most 255, and for IPv6 the link-local one first.
   public var advertisedAddresses: [IPAddress] {
-    guard let linkLocal = virtualLinkLocal, addresses.first != .v6(linkLocal) else { return Array(addresses.prefix(255)) }
+    guard let linkLocal = virtualLinkLocal, addresses.first != .v6(linkLocal) else {
+      return Array(addresses.prefix(255))
+    }
     return [.v6(linkLocal)] + addresses.prefix(254)
   }
 }

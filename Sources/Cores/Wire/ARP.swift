@@ -28,7 +28,9 @@ public struct ARP: Sendable, Hashable {
   public init(parsing message: RawSpan) throws(Malformed) {
     guard message.byteCount >= Self.length else { throw .truncated }
     // Hardware type Ethernet, protocol type IPv4, and the lengths of their addresses.
-    guard message.number(0, as: UInt32.self) == 0x0001_0800, message.number(4, as: UInt16.self) == 0x0604 else { throw .kind }
+    guard message.number(0, as: UInt32.self) == 0x0001_0800, message.number(4, as: UInt16.self) == 0x0604 else {
+      throw .kind
+    }
     guard let operation = Operation(rawValue: message.number(6)) else { throw .kind }
     self.operation = operation
     senderMAC = message.mac(8)
@@ -67,7 +69,8 @@ public struct ARP: Sendable, Hashable {
     frame.reserveCapacity(14 + length)
     EthernetHeader(destination: receiver, source: mac, type: .arp).append(to: &frame)
     ARP(
-      operation, senderMAC: mac, senderAddress: address, targetMAC: operation == .request ? MACAddress(rawValue: 0) : mac,
+      operation, senderMAC: mac, senderAddress: address,
+      targetMAC: operation == .request ? MACAddress(rawValue: 0) : mac,
       targetAddress: address
     ).append(to: &frame)
     return frame

@@ -48,7 +48,9 @@ public struct IPv6Header: Sendable, Hashable {
   /// Walks hop-by-hop options, routing, destination options and fragment headers (RFC 8200 §4) to the transport.
   ///
   /// Each step moves on by 8 bytes or more, so hostile chains end with the packet.
-  public static func transport(of header: IPv6Header, in packet: RawSpan, payload: Range<Int>) throws(Malformed) -> Transport {
+  public static func transport(of header: IPv6Header, in packet: RawSpan, payload: Range<Int>) throws(Malformed)
+    -> Transport
+  {
     guard payload.upperBound <= packet.byteCount else { throw .length }
     var next = header.nextHeader
     var start = payload.lowerBound

@@ -25,7 +25,9 @@ public struct UDPHeader: Sendable, Hashable {
       guard source.family == .ipv4 else { throw .checksum }
     } else {
       var sum = Checksum()
-      guard sum.addPseudoHeader(from: source, to: destination, protocol: ipProtocol, length: total) else { throw .address }
+      guard sum.addPseudoHeader(from: source, to: destination, protocol: ipProtocol, length: total) else {
+        throw .address
+      }
       sum.add(datagram.extracting(0..<total))
       guard sum.isValid else { throw .checksum }
     }
@@ -34,7 +36,9 @@ public struct UDPHeader: Sendable, Hashable {
 
   /// Appends header, with its checksum, and data. Addresses of two families have no datagram: nothing is appended.
   /// - Parameter data: at most 65,527 bytes; more is cut.
-  public func append(to bytes: inout [UInt8], data: some Collection<UInt8>, from source: IPAddress, to destination: IPAddress) {
+  public func append(
+    to bytes: inout [UInt8], data: some Collection<UInt8>, from source: IPAddress, to destination: IPAddress
+  ) {
     let data = data.prefix(0xFFFF - Self.length)
     let start = bytes.count
     var sum = Checksum()

@@ -76,6 +76,13 @@ public enum LabCommands {
     public struct Process: Sendable, Codable {
       public var pid: Int32
       public var command: String
+
+      /// The program without its folder, and its first argument: `roost run`.
+      public var label: String {
+        let words = command.split(separator: " ")
+        let program = words.first?.split(separator: "/").last.map(String.init) ?? "?"
+        return words.count > 1 && !words[1].hasPrefix("-") ? "\(program) \(words[1])" : program
+      }
     }
     public var id: String
     public var kind: Manifest.Kind

@@ -18,7 +18,7 @@ extension LabCommands.Status {
   var text: String {
     var table = Table(["HOST", "ROLE", "ADDRESSES", "HOLDS", "RUNS"])
     for host in hosts {
-      let programs = host.processes.map { String($0.command.prefix(40)) }
+      let programs = host.processes.map(\.label)
       table.add([
         host.name, host.role.rawValue, host.addresses.joined(separator: " "), host.vips.joined(separator: " "),
         programs.joined(separator: "; "),
@@ -32,7 +32,7 @@ extension LabCommands.Status {
 extension ScenarioReport {
   /// What was measured, a line each, and the expectations.
   var text: String {
-    var table = Table(["FAULT", "OUTAGE ms", "TWO OWNERS ms", "REQUESTS FAILED", "CONNECTIONS BROKEN", "OWNER AFTER", "OF"])
+    var table = Table(["FAULT", "OUTAGE ms", "OF SERVICE ms", "TWO OWNERS ms", "REQUESTS FAILED", "CONNECTIONS BROKEN", "OWNER AFTER", "OF"])
     func append(_ runs: [StepFigures], _ daemon: String) {
       var faults: [String] = []
       for run in runs where !faults.contains(run.fault) { faults.append(run.fault) }
@@ -45,7 +45,7 @@ extension ScenarioReport {
         }
         let owners = Set(figures.map { $0.ownersAtEnd.joined(separator: "+") }).sorted().joined(separator: ", ")
         table.add([
-          fault, spread(\.outageMs), spread(\.twoOwnersMs), spread { Double($0.requestsFailed) },
+          fault, spread(\.outageMs), spread { $0.serviceOutageMs ?? 0 }, spread(\.twoOwnersMs), spread { Double($0.requestsFailed) },
           spread { Double($0.connectionsBroken) }, owners, daemon,
         ])
       }

@@ -8,7 +8,7 @@ struct LabCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "lab",
     abstract: "The whole cluster on this machine, in network namespaces, with real packets.",
-    subcommands: [Up.self, Down.self, LabStatus.self, Exec.self, LabRunCommand.self])
+    subcommands: [Up.self, Down.self, LabStatus.self, Exec.self, LabRunCommand.self, Demo.self])
 }
 
 /// What the subcommands share.
@@ -134,10 +134,18 @@ extension LabCommand {
     var keepalived: [String] = []
     @Flag(name: .long, help: "Put keepalived through the same, each repetition after one of roost's.")
     var compare = false
+    @Option(name: .long, help: "Milliseconds between adverts, instead of the scenario's (without --config).")
+    var interval: Int?
+    @Option(name: .long, help: "Long-lived connections of the client.")
+    var connections = 100
     @OptionGroup private var lab: LabOptions
 
     func validate() throws {
-      if repetitions < 1 { throw ValidationError("--repeat takes 1 or more") }
+      if !(1...100_000 ~= repetitions) { throw ValidationError("--repeat takes 1 to 100000") }
+      if !(0...10_000 ~= connections) { throw ValidationError("--connections takes 0 to 10000") }
+      guard let interval else { return }
+      if !(10...40_950 ~= interval) { throw ValidationError("--interval takes 10 to 40950") }
+      if config != nil { throw ValidationError("--interval is for the built-in cluster: write it into the file instead") }
     }
 
     func run() throws {
@@ -148,14 +156,14 @@ extension LabCommand {
       options.repetitions = repetitions
       options.keepalivedNodes = Set(keepalived)
       options.comparesWithKeepalived = compare
-      var reports: [ScenarioReport] = []
-      for one in try scenarios(scenario) {
-        printError("\(one.name): \(one.title)")
-        let report = try orFail { () throws(LabError) in
-          try LabRun.run(one, configuration?.value, options) { printError("  \($0)") }
-        }
-        if json != "-" { print(report.text, terminator: "") }
-        reports.append(report)
+      options.connections = connections
+      if compare, Programs.installedKeepalived == nil { printError("keepalived is not installed: it is left out") }
+      var chosen = try scenarios(scenario)
+      if let interval { for index in chosen.indices { chosen[index].interval = .milliseconds(interval) } }
+      let reports = try orFail { () throws(LabError) in
+        try LabRun.run(
+          chosen, configuration?.value, options, say: { printError("  \($0)") },
+          done: { if json != "-" { print($0.text, terminator: "") } })
       }
       if let json { try write(reports, to: json) }
       let failed = reports.filter { !$0.didHold }.map(\.scenario)

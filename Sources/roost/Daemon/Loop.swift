@@ -162,7 +162,7 @@ final class Loop {
     do throws(SystemError) {
       try elections.drain(socket) { bytes, envelope in
         let now = Clock.now()
-        parts.recorder?.record(bytes, in: envelope, at: now)
+        parts.recorder?.record(bytes.bytes, in: envelope, at: now)
         node.receive(bytes.bytes, in: envelope, at: now) { perform($0) }
       }
     } catch {
@@ -173,6 +173,7 @@ final class Loop {
   // MARK: Out
 
   private func perform(_ effect: Effect) {
+    parts.recorder?.decided(effect)
     switch effect {
     case .transmit(let vip, let message, let destination):
       elections.send(message, to: destination, vip: vip)

@@ -54,7 +54,7 @@ public final class AddressThread: Sendable {
       case givenUp = "given up"
       /// The interface is gone, or was set down.
       case interfaceLost = "interface lost"
-      /// The ownership was revoked in the record, by the guardian or by a release that is still on its way.
+      /// Another process, the guardian, revoked the ownership in the record.
       case revoked
     }
   }
@@ -98,6 +98,8 @@ public final class AddressThread: Sendable {
       }
     }
   }
+
+  deinit { commands.send(.stop) }
 
   private static func run(_ keeper: AddressKeeper, _ reactor: Reactor, _ commands: Mailbox<Command>) throws(SystemError) {
     try keeper.start()

@@ -7,13 +7,11 @@ import Wire
 /// advertisements, out of one packet socket. It belongs to one thread.
 public final class Announcer {
   private let socket: Descriptor
-  private var frame: [UInt8] = []
 
   /// Needs CAP_NET_RAW.
   public init() throws(SystemError) {
     // Protocol 0: it receives nothing.
     socket = try Descriptor.socket(AF_PACKET, SOCK_RAW, about: "packet")
-    frame.reserveCapacity(128)
   }
 
   /// - Parameters:
@@ -22,17 +20,15 @@ public final class Announcer {
   public func announce(_ address: IPAddress, at mac: MACAddress, on index: Int32, isRouter: Bool = false) throws(SystemError) {
     switch address {
     case .v4(let v4):
-      for isReply in [false, true] {
-        Announcement.arp(for: v4, at: mac, isReply: isReply, into: &frame)
-        try send(on: index, about: address)
-      }
+      // Some neighbours heed only the one, some only the other.
+      try send(ARP.announcement(.request, mac: mac, address: v4), on: index, about: address)
+      try send(ARP.announcement(.reply, mac: mac, address: v4), on: index, about: address)
     case .v6(let v6):
-      Announcement.neighborAdvertisement(for: v6, at: mac, isRouter: isRouter, into: &frame)
-      try send(on: index, about: address)
+      try send(NeighborAdvertisement.announcement(mac: mac, address: v6, isRouter: isRouter), on: index, about: address)
     }
   }
 
-  private func send(on index: Int32, about address: IPAddress) throws(SystemError) {
+  private func send(_ frame: [UInt8], on index: Int32, about address: IPAddress) throws(SystemError) {
     let number = socket.rawValue
     try SystemError.check("sendto", "announcement of \(address)") {
       frame.withUnsafeBytes { clinux_packet_send(number, $0.baseAddress, $0.count, index) }

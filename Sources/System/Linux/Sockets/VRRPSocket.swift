@@ -101,7 +101,7 @@ public final class VRRPSocket {
         switch errno {
         case EAGAIN: return nil
         // An ICMP error about something that was sent: told once, of no use here.
-        case EINTR, EHOSTUNREACH, ENETUNREACH, ECONNREFUSED, EPROTO, ENOPROTOOPT: continue
+        case EINTR, ENETDOWN, EHOSTDOWN, EHOSTUNREACH, ENETUNREACH, ECONNREFUSED, EPROTO, ENOPROTOOPT, EMSGSIZE: continue
         default: throw .last("recvmsg", "VRRP on \(interface)")
         }
       }
@@ -142,16 +142,11 @@ public final class VRRPSocket {
 }
 
 extension VRRPSocket.Received {
-  /// Reads the header that an IPv4 raw socket leaves in front (RFC 791 §3.1). Nil where its lengths contradict each other.
+  /// Reads the header that an IPv4 raw socket leaves in front. Nil where it is malformed.
   init?(ipv4Packet bytes: UnsafeRawBufferPointer) {
-    guard bytes.count >= 20, bytes[0] >> 4 == 4 else { return nil }
-    let headerLength = Int(bytes[0] & 15) * 4
-    let total = Int(UInt16(bigEndian: bytes.loadUnaligned(fromByteOffset: 2, as: UInt16.self)))
-    guard headerLength >= 20, total >= headerLength, total <= bytes.count else { return nil }
-    func address(_ offset: Int) -> IPAddress {
-      .v4(IPv4Address(rawValue: UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self))))
-    }
-    self.init(source: address(12), destination: address(16), hopLimit: bytes[8], payload: headerLength..<total)
+    guard let (header, payload) = try? IPv4Header.parse(bytes.bytes) else { return nil }
+    self.init(
+      source: .v4(header.source), destination: .v4(header.destination), hopLimit: header.timeToLive, payload: payload)
   }
 }
 

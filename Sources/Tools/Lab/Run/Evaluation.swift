@@ -29,6 +29,12 @@ struct Evaluation {
     return record.longestGap(from: zero, to: first)
   }
 
+  private func serviceOutage(of step: Int) -> Duration? {
+    let window = window(of: step)
+    guard let gap = record.longestServiceGap(from: window.start, to: window.end), let first = moments.first else { return nil }
+    return max(.zero, gap - (record.longestServiceGap(from: zero, to: first) ?? .zero))
+  }
+
   /// From a step to the next one that came later, or to the end.
   private func window(of step: Int) -> (start: Instant, end: Instant) {
     let start = moments[step]
@@ -49,6 +55,7 @@ struct Evaluation {
     return ScenarioReport.StepFigures(
       repetition: repetition, fault: scenario.steps[step].action.word, atMs: rounded(start - zero),
       outageMs: rounded(outage(of: step)), gapMs: rounded(record.longestGap(from: start, to: end)),
+      serviceOutageMs: serviceOutage(of: step).map(rounded),
       noiseFloorMs: rounded(noiseFloor), proberStallMs: counts.stall > .zero ? rounded(counts.stall) : nil,
       probesLost: counts.probesLost, twoOwnersMs: rounded(owners.twoOwners),
       longestTwoOwnersMs: rounded(owners.longestTwoOwners), noOwnerMs: rounded(owners.noOwner),

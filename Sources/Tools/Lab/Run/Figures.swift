@@ -4,27 +4,38 @@ import Basis
 struct ClientRecord: Sendable {
   /// When each answered datagram was answered, in order.
   private let answers: [Instant]
+  /// When the service served somebody, over whatever connection.
+  private let served: [Instant]
   private let samples: [Sample]
 
   init(_ samples: [Sample]) {
     self.samples = samples
     answers = samples.filter { $0.kind == .datagram }.compactMap(\.end).sorted()
+    served = samples.filter { $0.kind == .request || $0.kind == .freshRequest }.compactMap(\.end).sorted()
   }
 
-  /// The longest time without an answer inside the stretch.
-  func longestGap(from start: Instant, to end: Instant) -> Duration {
+  /// The longest time without an answered datagram inside the stretch.
+  func longestGap(from start: Instant, to end: Instant) -> Duration { Self.longestGap(answers, start, end) }
+
+  /// The longest time without an answered request; nil where the client made none.
+  func longestServiceGap(from start: Instant, to end: Instant) -> Duration? {
+    let isAsked = samples.contains { $0.kind == .request || $0.kind == .freshRequest }
+    return isAsked ? Self.longestGap(served, start, end) : nil
+  }
+
+  private static func longestGap(_ moments: [Instant], _ start: Instant, _ end: Instant) -> Duration {
     var last = start
     var longest = Duration.zero
-    var index = firstAnswer(after: start)
-    while index < answers.count, answers[index] < end {
-      longest = max(longest, answers[index] - last)
-      last = answers[index]
+    var index = first(of: moments, after: start)
+    while index < moments.count, moments[index] < end {
+      longest = max(longest, moments[index] - last)
+      last = moments[index]
       index += 1
     }
     return max(longest, end - last)
   }
 
-  private func firstAnswer(after time: Instant) -> Int {
+  private static func first(of answers: [Instant], after time: Instant) -> Int {
     var low = 0
     var high = answers.count
     while low < high {
@@ -40,6 +51,7 @@ struct ClientRecord: Sendable {
     var connectsFailed = 0
     var requests = 0
     var requestsFailed = 0
+    /// Each once, however often it was made anew and broke again.
     var connectionsBroken = 0
     /// The longest time for which the prober itself was not run.
     var stall = Duration.zero
@@ -50,6 +62,7 @@ struct ClientRecord: Sendable {
 
   func counts(from start: Instant, to end: Instant) -> Counts {
     var counts = Counts()
+    var broken: Set<UInt16> = []
     for sample in samples {
       let begun = sample.start
       switch sample.kind {
@@ -60,11 +73,12 @@ struct ClientRecord: Sendable {
       case .request where Self.counts(begun, start, end), .freshRequest where Self.counts(begun, start, end):
         counts.requests += 1
         if sample.duration == nil { counts.requestsFailed += 1 }
-      case .broken: if start <= begun, begun < end { counts.connectionsBroken += 1 }
+      case .broken: if start <= begun, begun < end { broken.insert(sample.number) }
       case .stall: if start <= begun, begun < end { counts.stall = max(counts.stall, sample.duration ?? .zero) }
       default: break
       }
     }
+    counts.connectionsBroken = broken.count
     return counts
   }
 

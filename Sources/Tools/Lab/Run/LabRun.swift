@@ -16,8 +16,8 @@ public enum LabRun {
     public var comparesWithKeepalived = false
     /// Long-lived connections of the client.
     public var connections = 100
-    /// Between two steps, and from the last to the end, no more than this is waited; nil: as the scenario says.
-    public var pace: Duration?
+    /// Nil: as the scenario says.
+    public var pace: Pace?
 
     public init(programs: Programs) { self.programs = programs }
   }
@@ -25,14 +25,28 @@ public enum LabRun {
   /// - Parameters:
   ///   - configuration: nil for a cluster of the scenario's own size and timers, and then without a file.
   ///   - say: is told what is being done, one line each.
+  ///   - done: is given each scenario's report as soon as there is one.
+  @discardableResult
   public static func run(
-    _ scenario: Scenario, _ configuration: Configuration?, _ options: Options, say: (String) -> Void
-  ) throws(LabError) -> ScenarioReport {
-    let bench = try LabBench(
-      configuration ?? DemoConfiguration.make(nodes: scenario.nodes, backends: scenario.backends, interval: scenario.interval),
-      options, say: say)
-    defer { bench.remove() }
-    return try bench.measure(scenario, say: say)
+    _ scenarios: [Scenario], _ configuration: Configuration?, _ options: Options, say: (String) -> Void,
+    done: (ScenarioReport) -> Void = { _ in }
+  ) throws(LabError) -> [ScenarioReport] {
+    var reports: [ScenarioReport] = []
+    var rest = scenarios[...]
+    while let first = rest.first {
+      // Scenarios about the same cluster are told on the same lab.
+      let group = rest.prefix { configuration != nil || ($0.nodes, $0.backends, $0.interval) == (first.nodes, first.backends, first.interval) }
+      rest = rest.dropFirst(group.count)
+      let bench = try LabBench(
+        configuration ?? DemoConfiguration.make(nodes: first.nodes, backends: first.backends, interval: first.interval), options, say: say)
+      defer { bench.remove() }
+      for scenario in group {
+        let report = try bench.measure(scenario, say: say)
+        done(report)
+        reports.append(report)
+      }
+    }
+    return reports
   }
 }
 
@@ -103,18 +117,31 @@ final class LabBench {
   }
 }
 
+/// How long a hurried telling waits at most: before the first step, between two, and after the last.
+public struct Pace: Sendable, Hashable {
+  public var lead: Duration
+  public var between: Duration
+  public var tail: Duration
+
+  public init(lead: Duration, between: Duration, tail: Duration) {
+    self.lead = lead
+    self.between = between
+    self.tail = tail
+  }
+}
+
 extension Scenario {
   /// The same steps with no more time than that between them: for who watches.
-  func hurried(to pace: Duration) -> Scenario {
+  func hurried(to pace: Pace) -> Scenario {
     var hurried = self
     var last = Duration.zero
     var lastTold = Duration.zero
     for index in steps.indices {
-      lastTold += min(pace, steps[index].at - last)
+      lastTold += min(index == 0 ? pace.lead : pace.between, steps[index].at - last)
       last = steps[index].at
       hurried.steps[index].at = lastTold
     }
-    hurried.end = lastTold + min(pace, end - last)
+    hurried.end = lastTold + min(pace.tail, end - last)
     return hurried
   }
 }

@@ -25,6 +25,8 @@ public struct ScenarioReport: Sendable, Codable {
     /// The longest gap between answered probes, less the noise floor.
     public var outageMs: Double
     public var gapMs: Double
+    /// The longest gap between requests that were answered through the service, less its own noise floor; absent without a service.
+    public var serviceOutageMs: Double?
     public var noiseFloorMs: Double
     /// For how long the prober itself was not run, at worst; only where that was over 5 ms.
     public var proberStallMs: Double?
@@ -43,6 +45,7 @@ public struct ScenarioReport: Sendable, Codable {
 
   public struct Summary: Sendable, Codable {
     public var outageMs: Spread
+    public var serviceOutageMs: Spread?
     public var twoOwnersMs: Spread
     public var noOwnerMs: Spread
     public var requestsFailed: Spread
@@ -57,6 +60,7 @@ public struct ScenarioReport: Sendable, Codable {
         let noise = spread(\.noiseFloorMs)
       else { return nil }
       (outageMs, twoOwnersMs, noOwnerMs, requestsFailed, connectionsBroken, noiseFloorMs) = (outage, two, none, failed, broken, noise)
+      serviceOutageMs = Spread(figures.compactMap(\.serviceOutageMs))
     }
   }
 

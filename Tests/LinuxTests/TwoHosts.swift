@@ -13,12 +13,12 @@ let needsRoot: Comment = "needs root: it makes network namespaces"
 /// ```
 ///   here: eth0 10.9.0.1/24, fe80::1 ────── there: eth0 10.9.0.2/24, fe80::2
 /// ```
-struct Wire2 {
+struct TwoHosts {
   let here: NetworkNamespace
   let there: NetworkNamespace
 
   /// Runs the story with the calling thread on the host `here`, and brings the thread back.
-  static func run(_ body: (Wire2) throws -> Void) throws {
+  static func run(_ body: (TwoHosts) throws -> Void) throws {
     let home = try NetworkNamespace.current()
     defer {
       do { try home.enter() } catch { fatalError("a thread of the pool is lost in a namespace: \(error)") }
@@ -38,7 +38,7 @@ struct Wire2 {
         ip address add 10.9.0.\(number)/24 dev eth0; ip address add fe80::\(number)/64 dev eth0 nodad
         """)
     }
-    try body(Wire2(here: here, there: there))
+    try body(TwoHosts(here: here, there: there))
   }
 
   /// Does something as that host.
