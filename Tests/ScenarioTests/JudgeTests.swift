@@ -42,7 +42,7 @@ struct JudgeTests {
 
   @Test(arguments: [
     ("owner lb2 within 299ms of node-dead", "nobody"), ("owner lb3 within 1s of fault", "lb2"),
-    ("owner lb1 within 300ms of heal", "lb2"), ("owner lb2 at end", "lb1"), ("outage below 301ms of node-dead", "301 ms"),
+    ("owner lb1 within 300ms of heal", "lb2"), ("owner lb2 at end", "lb1"), ("outage below 301ms of node-dead", "301.0 ms"),
     ("never two owners for longer than 0ms", "1.0 ms"), ("no address on lb2 within 1s of node-dead", "left on lb2"),
   ])
   func `what was broken fails, and says what was measured`(expectation: String, measured: String) throws {
