@@ -247,4 +247,37 @@ struct AddressThreadTests {
       #expect(!reports.all.contains { $0 == .removed(3, 1) })
     }
   }
+
+  @Test func `an interface that is renamed loses the VIP, and keeps nothing of it`() throws {
+    try story { _, thread, reports in
+      thread.take(3, generation: 1, lease: nil)
+      #expect(reports.has { if case .added = $0 { true } else { false } })
+      try shell("ip link set eth0 down; ip link set eth0 name wan0; ip link set wan0 up")
+      #expect(reports.has { $0 == .vanished(3, 1, .interfaceLost) })
+      let left = try shell("ip address show dev wan0")
+      #expect(!left.contains("10.9.0.100"))
+    }
+  }
+
+  @Test func `an expired VIP among others that are renewed does not disturb them`() throws {
+    let other = AddressThread.VIP(id: 4, interface: "eth0", addresses: [IPAddress("10.9.0.101")!])
+    try TwoHosts.run { _ in
+      // The keeper itself, without its thread: commands come in one burst, after the first lease ran out.
+      let reports = Reports()
+      let record = try OwnershipRecord(capacity: 8)
+      let keeper = try AddressKeeper([web, other], watching: [], record, report: { reports.append($0) })
+      try keeper.start()
+      for (id, lease) in [(3, Duration.seconds(1)), (4, .seconds(30))] {
+        record.grant(id, generation: 1)
+        keeper.handle(.take(id, 1, lease))
+      }
+      let end = try #require(record.leaseEnd(3))
+      #expect(eventually { Clock.now() > end })
+      for id in [4, 3, 4] { keeper.handle(.renew(id, 1, .seconds(30))) }
+      keeper.flush()
+      #expect(reports.all.contains(.vanished(3, 1, .expired)))
+      let renewed = reports.all.count { if case .renewed(4, 1, .some) = $0 { true } else { false } }
+      #expect(renewed == 2)
+    }
+  }
 }

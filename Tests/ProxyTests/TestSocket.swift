@@ -34,7 +34,7 @@ final class TestSocket: Sendable {
     let listener = TestSocket(make(address))
     var endpoint = clinux_endpoint(address, port: 0)
     let size = clinux_endpoint_size(&endpoint)
-    _ = withUnsafePointer(to: &endpoint.any) { bind(listener.descriptor, $0, size) }
+    _ = withUnsafeBytes(of: &endpoint) { bind(listener.descriptor, $0.baseAddress?.assumingMemoryBound(to: sockaddr.self), size) }
     Glibc.listen(listener.descriptor, backlog)
     return listener
   }
@@ -42,7 +42,9 @@ final class TestSocket: Sendable {
   var port: UInt16 {
     var endpoint = clinux_endpoint()
     var size = socklen_t(MemoryLayout<clinux_endpoint>.size)
-    withUnsafeMutablePointer(to: &endpoint.any) { _ = getsockname(descriptor, $0, &size) }
+    _ = withUnsafeMutableBytes(of: &endpoint) {
+      getsockname(descriptor, $0.baseAddress?.assumingMemoryBound(to: sockaddr.self), &size)
+    }
     return clinux_endpoint_port(&endpoint)
   }
 
@@ -52,7 +54,9 @@ final class TestSocket: Sendable {
     if !waiting { _ = fcntl(client.descriptor, F_SETFL, O_NONBLOCK) }
     var endpoint = clinux_endpoint(address, port: port)
     let size = clinux_endpoint_size(&endpoint)
-    let result = withUnsafePointer(to: &endpoint.any) { Glibc.connect(client.descriptor, $0, size) }
+    let result = withUnsafeBytes(of: &endpoint) {
+      Glibc.connect(client.descriptor, $0.baseAddress?.assumingMemoryBound(to: sockaddr.self), size)
+    }
     return result == 0 || (!waiting && errno == EINPROGRESS) ? client : nil
   }
 

@@ -7,15 +7,17 @@ import Wire
 ///
 /// It knows the interfaces by the kernel's notifications, which may come late. So before anything is put back, the kernel is asked.
 final class AddressKeeper {
-  private enum Phase {
+  enum Phase {
     case idle
     /// The addresses are on the interface, until `until` where a lease limits them.
     case held(generation: UInt64, until: Instant?)
   }
 
-  private struct Entry {
+  struct Entry {
     let vip: AddressThread.VIP
     var phase = Phase.idle
+    /// The interface that the addresses were put on, by index; 0 before the first time.
+    var index: Int32 = 0
     var putBacks = TokenBucket(burst: 5, perSecond: 5)
     /// Ends a fight that nobody wins.
     var patience = TokenBucket(burst: 50, perSecond: 1)
@@ -26,17 +28,24 @@ final class AddressKeeper {
   }
 
   /// One VIP's part of a batch.
-  private enum Operation {
-    case renew(entry: Int, generation: UInt64, until: Instant?)
-    case release(entry: Int, generation: UInt64)
+  private struct Operation {
+    enum Kind {
+      case renewal(until: Instant?)
+      case release
+    }
+    var kind: Kind
+    var entry: Int
+    var generation: UInt64
+    /// How many messages it is.
+    var count: Int
   }
 
-  private let record: OwnershipRecord
-  private let report: @Sendable (AddressThread.Report) -> Void
+  let record: OwnershipRecord
+  let report: @Sendable (AddressThread.Report) -> Void
   private let requests: NetlinkSocket
-  private let watch: InterfaceWatch
+  let watch: InterfaceWatch
   private let announcer: Announcer
-  private var entries: [Entry] = []
+  var entries: [Entry] = []
   private var addressesOfVIPs: Set<IPAddress>
   private var batch = NetlinkBatch()
   private var operations: [Operation] = []
@@ -44,7 +53,7 @@ final class AddressKeeper {
   private var single = NetlinkBatch()
   private var singleResults: [Int32] = []
 
-  private var table: InterfaceTable { watch.table }
+  var table: InterfaceTable { watch.table }
 
   init(
     _ vips: [AddressThread.VIP], watching: [String], _ record: OwnershipRecord,
@@ -110,12 +119,18 @@ final class AddressKeeper {
     guard let link = link(of: entry) else {
       return report(.failed(vip.id, generation, SystemError(call: "RTM_NEWADDR", code: ENODEV, subject: vip.interface)))
     }
+    entries[entry].index = link.index
     let seconds = Self.wholeSeconds(lease)
     // Counted from before the request, so that it is never later than the kernel's own end.
     let until = seconds.map { Clock.now() + .seconds($0) }
     for address in vip.addresses {
       // The fence: nothing may come between this reading and the message but the kernel's own lock.
-      guard record.holds(vip.id, generation: generation), isBefore(until) else { return remove(entry) }
+      guard record.holds(vip.id, generation: generation) else { return remove(entry) }
+      guard isBefore(until) else {
+        remove(entry)
+        // The kernel's lock was held by others for longer than the lease.
+        return report(.failed(vip.id, generation, SystemError(call: "RTM_NEWADDR", code: ETIME, subject: vip.interface)))
+      }
       let code = perform(.set(leaseSeconds: seconds), address, on: link.index)
       guard code == 0 || code == EEXIST else {
         remove(entry)
@@ -136,11 +151,11 @@ final class AddressKeeper {
     guard record.holds(vip.id, generation: generation) else { return lookSoon(entry) }
     // A lease that ran out is over even where the kernel has not noticed: others may count on it.
     guard isBefore(until) else { return vanish(entry, .expired) }
-    guard let link = table.link(named: vip.interface) else { return vanish(entry, .interfaceLost) }
+    guard let link = link(of: entry), link.index == entries[entry].index else { return vanish(entry, .interfaceLost) }
     let seconds = Self.wholeSeconds(lease)
-    operations.append(.renew(entry: entry, generation: generation, until: seconds.map { Clock.now() + .seconds($0) }))
+    let next = seconds.map { Clock.now() + .seconds($0) }
     for address in vip.addresses { append(.set(leaseSeconds: seconds), address, on: link.index) }
-    if batch.count >= Self.batchLimit { flush() }
+    gather(.init(kind: .renewal(until: next), entry: entry, generation: generation, count: vip.addresses.count))
   }
 
   private func release(_ entry: Int, _ generation: UInt64) {
@@ -148,9 +163,15 @@ final class AddressKeeper {
     if case .held(let held, _) = entries[entry].phase, held > generation { return }
     entries[entry].phase = .idle
     entries[entry].lookAgain = nil
-    operations.append(.release(entry: entry, generation: generation))
-    guard let link = table.link(named: vip.interface) else { return }
-    for address in vip.addresses { append(.remove, address, on: link.index) }
+    let index = currentIndex(entry)
+    if index != 0 {
+      for address in vip.addresses { append(.remove, address, on: index) }
+    }
+    gather(.init(kind: .release, entry: entry, generation: generation, count: index == 0 ? 0 : vip.addresses.count))
+  }
+
+  private func gather(_ operation: Operation) {
+    operations.append(operation)
     if batch.count >= Self.batchLimit { flush() }
   }
 
@@ -167,22 +188,19 @@ final class AddressKeeper {
     do throws(SystemError) {
       try requests.perform(batch, &results)
     } catch {
-      for operation in operations { fail(operation, error) }
+      for operation in operations {
+        report(.failed(entries[operation.entry].vip.id, operation.generation, error))
+        if case .release = operation.kind { lookSoon(operation.entry) }
+      }
       return
     }
-    var next = 0
+    var rest = results[...]
     for operation in operations {
-      let count = results.count - next
-      switch operation {
-      case .renew(let entry, let generation, let until):
-        let end = next + min(count, entries[entry].vip.addresses.count)
-        finishRenewal(entry, generation, until, results[next..<end])
-        next = end
-      case .release(let entry, let generation):
-        let isThere = table.link(named: entries[entry].vip.interface) != nil
-        let end = next + (isThere ? min(count, entries[entry].vip.addresses.count) : 0)
-        finishRelease(entry, generation, results[next..<end])
-        next = end
+      let own = rest.prefix(operation.count)
+      rest = rest.dropFirst(operation.count)
+      switch operation.kind {
+      case .renewal(let until): finishRenewal(operation.entry, operation.generation, until, own)
+      case .release: finishRelease(operation.entry, operation.generation, own)
       }
     }
   }
@@ -201,18 +219,12 @@ final class AddressKeeper {
   private func finishRelease(_ entry: Int, _ generation: UInt64, _ results: ArraySlice<Int32>) {
     let vip = entries[entry].vip
     // Gone already is as good as removed.
-    if let code = results.first(where: { $0 != 0 && $0 != EADDRNOTAVAIL && $0 != ENODEV }) {
+    if let code = results.first(where: { !Self.isGone($0) }) {
       report(.failed(vip.id, generation, SystemError(call: "RTM_DELADDR", code: code, subject: vip.interface)))
+      lookSoon(entry)
     } else {
       if record.owner(vip.id) == nil { record.setLeaseEnd(vip.id, nil) }
       report(.removed(vip.id, generation))
-    }
-  }
-
-  private func fail(_ operation: Operation, _ error: SystemError) {
-    switch operation {
-    case .renew(let entry, let generation, _), .release(let entry, let generation):
-      report(.failed(entries[entry].vip.id, generation, error))
     }
   }
 
@@ -255,109 +267,6 @@ final class AddressKeeper {
     }
   }
 
-  // MARK: Guarding
-
-  /// Compares what is on the interface with what should be.
-  /// - Parameter isSecond: it was put off once already, and what the loop sent meanwhile is done.
-  private func look(_ entry: Int, isSecond: Bool = false) {
-    entries[entry].needsLook = false
-    entries[entry].lookAgain = nil
-    let vip = entries[entry].vip
-    switch entries[entry].phase {
-    case .held(let generation, let until) where record.holds(vip.id, generation: generation):
-      if isWhole(vip) { return }
-      do throws(SystemError) {
-        try watch.read()
-      } catch {
-        entries[entry].lookAgain = Clock.now() + .milliseconds(100)
-        return report(.blind(error))
-      }
-      guard let link = table.link(named: vip.interface) else { return vanish(entry, .interfaceLost) }
-      for address in vip.addresses where !table.hasVIP(address, on: link.index) {
-        guard putBack(address, entry, generation, until, link) else { return }
-      }
-    case .held:
-      // Revoked. If it was the loop, its release is on the way; else it was another process.
-      if isSecond { vanish(entry, .revoked) } else { lookSoon(entry) }
-    case .idle:
-      // Somebody added it again, or a renewal came behind the removal: two nodes would answer for it.
-      guard let link = table.link(named: vip.interface) else { return }
-      for address in vip.addresses where table.hasVIP(address, on: link.index) {
-        let now = Clock.now()
-        guard entries[entry].deletions.take(at: now) else {
-          entries[entry].lookAgain = now + entries[entry].deletions.wait
-          return
-        }
-        let code = perform(.remove, address, on: link.index)
-        if code == 0 { report(.strayRemoved(vip.id, address)) }
-      }
-    }
-  }
-
-  private func lookSoon(_ entry: Int) { entries[entry].lookAgain = Clock.now() + .milliseconds(10) }
-
-  private func isWhole(_ vip: AddressThread.VIP) -> Bool {
-    guard let link = table.link(named: vip.interface) else { return false }
-    return vip.addresses.allSatisfy { table.hasVIP($0, on: link.index) }
-  }
-
-  /// Puts back what another program removed. False where this VIP is done with for now.
-  private func putBack(
-    _ address: IPAddress, _ entry: Int, _ generation: UInt64, _ until: Instant?, _ link: LinkRecord
-  ) -> Bool {
-    let vip = entries[entry].vip
-    let now = Clock.now()
-    // What the kernel itself took away is over. It may be early by a tick, so the last moments count as over, too.
-    guard isBefore(until.map { $0 - Self.expiryTolerance }) else {
-      vanish(entry, .expired)
-      return false
-    }
-    // IPv6 loses its addresses when the interface goes down; they would come back without use.
-    guard link.isAdministrativelyUp else {
-      vanish(entry, .interfaceLost)
-      return false
-    }
-    guard entries[entry].patience.take(at: now) else {
-      vanish(entry, .givenUp)
-      return false
-    }
-    guard entries[entry].putBacks.take(at: now) else {
-      entries[entry].lookAgain = now + entries[entry].putBacks.wait
-      return false
-    }
-    // Not longer than the lease that was granted: this thread may be alive while the loop is not. What the kernel's whole
-    // seconds add to it, `deadline` takes away.
-    let remaining = until.map { UInt32(clamping: max(1, ($0 - now).components.seconds)) }
-    guard record.holds(vip.id, generation: generation) else { return false }
-    let code = perform(.set(leaseSeconds: remaining), address, on: link.index)
-    guard code == 0 || code == EEXIST else {
-      report(.failed(vip.id, generation, SystemError(call: "RTM_NEWADDR", code: code, subject: "\(address) on \(vip.interface)")))
-      return false
-    }
-    announce(address, entry, link)
-    report(.putBack(vip.id, generation, address))
-    return true
-  }
-
-  /// The kernel's check of lifetimes runs on ticks and may be a fiftieth of a second early (`ADDRCONF_TIMER_FUZZ_MINUS`).
-  private static let expiryTolerance = Duration.milliseconds(50)
-
-  /// The VIP is lost: removes what may be left of it, so that it never is here in part.
-  private func vanish(_ entry: Int, _ cause: AddressThread.Report.Cause) {
-    guard case .held(let generation, _) = entries[entry].phase else { return }
-    remove(entry)
-    report(.vanished(entries[entry].vip.id, generation, cause))
-  }
-
-  private func remove(_ entry: Int) {
-    let vip = entries[entry].vip
-    entries[entry].phase = .idle
-    entries[entry].lookAgain = nil
-    record.setLeaseEnd(vip.id, nil)
-    guard let link = table.link(named: vip.interface) else { return }
-    for address in vip.addresses { _ = perform(.remove, address, on: link.index) }
-  }
-
   // MARK: Configuration
 
   /// What did not change is not touched; a VIP that is gone or changed is released, a new one's leftovers are swept.
@@ -398,9 +307,17 @@ final class AddressKeeper {
 
   private func index(of vip: Int) -> Int? { entries.firstIndex { $0.vip.id == vip } }
 
-  private func link(of entry: Int) -> LinkRecord? { table.link(named: entries[entry].vip.interface) }
+  func link(of entry: Int) -> LinkRecord? { table.link(named: entries[entry].vip.interface) }
 
-  private func isBefore(_ end: Instant?) -> Bool {
+  /// Where the addresses are, or would be: an interface that was renamed keeps them, and its index.
+  func currentIndex(_ entry: Int) -> Int32 {
+    entries[entry].index != 0 ? entries[entry].index : link(of: entry)?.index ?? 0
+  }
+
+  /// Whether that answer to a removal means that the address is not there.
+  static func isGone(_ code: Int32) -> Bool { code == 0 || code == EADDRNOTAVAIL || code == ENODEV }
+
+  func isBefore(_ end: Instant?) -> Bool {
     guard let end else { return true }
     return Clock.now() < end
   }
@@ -415,7 +332,9 @@ final class AddressKeeper {
   }
 
   /// One request by itself: 0 or an errno.
-  private func perform(_ request: NetlinkBatch.AddressRequest, _ address: IPAddress, on index: Int32) -> Int32 {
+  func perform(_ request: NetlinkBatch.AddressRequest, _ address: IPAddress, on index: Int32) -> Int32 {
+    // What was gathered before must be sent before.
+    flush()
     single.removeAll()
     single.append(request, address, on: index, sequence: requests.nextSequence())
     do throws(SystemError) {
@@ -426,7 +345,7 @@ final class AddressKeeper {
     }
   }
 
-  private func announce(_ address: IPAddress, _ entry: Int, _ link: LinkRecord) {
+  func announce(_ address: IPAddress, _ entry: Int, _ link: LinkRecord) {
     guard let mac = link.macAddress else { return }  // no Ethernet, no neighbours to tell
     do throws(SystemError) {
       try announcer.announce(address, at: mac, on: link.index, isRouter: isRouter(link.name, address))

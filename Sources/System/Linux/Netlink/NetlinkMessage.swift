@@ -11,6 +11,8 @@ struct NetlinkBatch {
   private(set) var bytes: [UInt8] = []
   /// How many messages are in it.
   private(set) var count = 0
+  /// Of the first message; the others' must follow without a gap.
+  private(set) var firstSequence: UInt32 = 0
   private var start = 0
 
   mutating func removeAll() {
@@ -21,6 +23,7 @@ struct NetlinkBatch {
   /// Begins a message; its length is set by `end`.
   mutating func begin(type: UInt16, flags: UInt16, sequence: UInt32) {
     start = bytes.count
+    if count == 0 { firstSequence = sequence }
     append(UInt32(0))  // length
     append(type)
     append(flags)

@@ -32,13 +32,11 @@ final class NetlinkSocket {
   }
 
   /// Sends the batch in one system call and gives each message's result, 0 or an errno, in the batch's order.
-  /// The messages must have the sequence numbers up to the latest `nextSequence()`.
   func perform(_ batch: borrowing NetlinkBatch, _ results: inout [Int32]) throws(SystemError) {
     results.removeAll(keepingCapacity: true)
     guard batch.count > 0 else { return }
     for _ in 0..<batch.count { results.append(ETIMEDOUT) }
     try send(batch)
-    let first = sequence &- UInt32(batch.count) &+ 1
     var missing = batch.count
     while missing > 0 {
       guard let datagram = try receive() else {
@@ -47,7 +45,7 @@ final class NetlinkSocket {
       }
       NetlinkMessage.forEach(in: datagram) { header, message in
         guard case .acknowledgement(let code) = message else { return }
-        let index = Int(header.sequence &- first)
+        let index = Int(header.sequence &- batch.firstSequence)
         guard index < results.count else { return }  // of an earlier batch that was given up
         results[index] = code
         missing -= 1
