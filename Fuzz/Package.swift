@@ -48,6 +48,5 @@ let package = Package(
     target("vrrp-router", ["Basis", "Wire", "VRRP"]),
     target("http1", ["HTTP1"]),
     target("configuration", ["Configuration"]),
-    target("http1", ["HTTP1"]),
   ]
 )
