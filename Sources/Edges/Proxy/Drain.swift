@@ -68,18 +68,20 @@ final class DrainOrder: Sendable {
 /// An order as one worker carries it out.
 struct ActiveDrain {
   let order: DrainOrder
+  /// Those of the order that were not called off by `resume`.
+  var services: [Int]
   var isSealed = false
 }
 
 extension Worker {
   /// Services go on, but a connection is closed once it rests between a response and the next request.
   mutating func begin(_ order: DrainOrder) {
-    drains.append(ActiveDrain(order: order))
+    drains.append(ActiveDrain(order: order, services: order.services))
     for service in order.services { services[service].isDraining = true }
     for place in 0..<slab.top where slab.isOpen(place) {
       guard connections[place].flags.contains(.established), order.services.contains(Int(connections[place].service))
       else { continue }
-      wheel.arm(place, at: max(connections[place].lastMoved &+ Self.quiet, tick))
+      wheel.arm(place, at: connections[place].lastMoved &+ Self.quiet)
     }
     advanceDrains(at: io.now())
   }
@@ -87,23 +89,23 @@ extension Worker {
   mutating func advanceDrains(at now: Int64) {
     var index = 0
     while index < drains.count {
-      let order = drains[index].order
-      if !drains[index].isSealed, isTimeToSeal(order, at: now) {
+      let drain = drains[index]
+      if !drain.isSealed, isTimeToSeal(drain, at: now) {
         drains[index].isSealed = true
-        order.seal()
-        seal(order.services)
+        drain.order.seal()
+        seal(drain.services)
       }
-      if drains[index].isSealed, isDone(order, at: now) {
+      if drains[index].isSealed, isDone(drain.services, isOver: now >= drain.order.deadline) {
         drains.remove(at: index)
-        order.arrive()
+        drain.order.arrive()
       } else {
         index += 1
       }
     }
   }
 
-  private func isTimeToSeal(_ order: DrainOrder, at now: Int64) -> Bool {
-    order.isSealed || now >= order.sealing || order.services.allSatisfy { occupancy.connections(of: $0) == 0 }
+  private func isTimeToSeal(_ drain: ActiveDrain, at now: Int64) -> Bool {
+    drain.order.isSealed || now >= drain.order.sealing || drain.services.allSatisfy { occupancy.connections(of: $0) == 0 }
   }
 
   private mutating func seal(_ sealed: [Int]) {
@@ -111,19 +113,18 @@ extension Worker {
     for listener in listeners where sealed.contains(listener.service) { _ = io.seal(listener.descriptor) }
   }
 
-  /// Takes what had arrived before the seal. At the deadline, resets it and everything else.
-  private mutating func isDone(_ order: DrainOrder, at now: Int64) -> Bool {
-    let isOver = now >= order.deadline
-    if isOver { for service in order.services { services[service].intake = .closed } }
-    for index in listeners.indices where order.services.contains(listeners[index].service) { emptyBacklog(index) }
+  /// Takes what had arrived before the seal. When the time is over, resets it and everything else.
+  private mutating func isDone(_ drained: [Int], isOver: Bool) -> Bool {
+    if isOver { for service in drained { services[service].intake = .closed } }
+    for index in listeners.indices where drained.contains(listeners[index].service) { emptyBacklog(index) }
     if isOver {
-      for place in 0..<slab.top where slab.isOpen(place) && order.services.contains(Int(connections[place].service)) {
+      for place in 0..<slab.top where slab.isOpen(place) && drained.contains(Int(connections[place].service)) {
         ledger.services[Int(connections[place].service)].cut.bump()
         reset(place)
       }
     }
-    guard order.services.allSatisfy({ services[$0].open == 0 }) else { return false }
-    for service in order.services { services[service].intake = .closed }
+    guard drained.allSatisfy({ services[$0].open == 0 }) else { return false }
+    for service in drained { services[service].intake = .closed }
     return true
   }
 
@@ -136,14 +137,13 @@ extension Worker {
 
   /// The node owns the address again: whatever was being drained is served again.
   mutating func resume(_ resumed: [Int]) {
-    drains.removeAll { drain in
-      guard drain.order.services.contains(where: resumed.contains) else { return false }
-      drain.order.arrive()
-      return true
+    for index in drains.indices.reversed() {
+      drains[index].services.removeAll(where: resumed.contains)
+      if drains[index].services.isEmpty { drains.remove(at: index).order.arrive() }
     }
     for service in resumed {
       services[service].intake = .open
-      services[service].isDraining = drains.contains { $0.order.services.contains(service) }
+      services[service].isDraining = false
     }
     for listener in listeners where resumed.contains(listener.service) { _ = io.unseal(listener.descriptor) }
   }
