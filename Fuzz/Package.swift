@@ -50,6 +50,5 @@ let package = Package(
     target("scenario", ["Scenario"]),
     target("recording", ["Basis", "Wire", "VRRP", "Node"]),
     target("configuration", ["Configuration"]),
-    target("http1", ["HTTP1"]),
   ]
 )

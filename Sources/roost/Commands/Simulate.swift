@@ -55,7 +55,7 @@ struct Simulate: ParsableCommand {
     for (name, plan) in try plans() {
       let report = simulate(plan, name)
       passed = passed && report.passed
-      if output.json { reports.append(try report.json()) } else { print("\(name): \(report.description)") }
+      if output.json { reports.append(try report.json()) } else { print("\(name): \(report)") }
     }
     if output.json { print(reports.count == 1 ? reports[0] : "[\n" + reports.joined(separator: ",\n") + "\n]") }
     if !passed { throw ExitCode(ExitStatus.failed.rawValue) }
