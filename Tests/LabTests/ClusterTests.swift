@@ -61,6 +61,11 @@ private func reaches(_ from: String, _ to: String, of cluster: Cluster) throws -
     let namespaces = cluster.manifest.namespaces
     #expect(namespaces.count == 7 && namespaces.allSatisfy(\.exists))
     #expect(try reaches("lb1", "lb2", of: cluster))
+    // No duplicate address detection: an address is usable at once.
+    let dad = try Command.run(["cat", "/proc/sys/net/ipv6/conf/eth0/accept_dad"], in: cluster.namespace(of: "lb1"))
+    #expect(dad.output == "0\n")
+    let addresses = try Command.run(["ip", "-6", "address"], in: cluster.namespace(of: "lb1")).output
+    #expect(addresses.contains("scope link") && !addresses.contains("tentative"))
     cluster.remove()
     #expect(leftovers(of: cluster.folder.id) == [])
     #expect(access(root, F_OK) != 0)

@@ -52,7 +52,7 @@ extension ScenarioReport {
     }
     append(runs, daemon)
     for (name, peer) in (peers ?? [:]).sorted(by: { $0.key < $1.key }) { append(peer.runs, name) }
-    var text = table.text(Paint(isOn: false)) { _, _, cell in cell }
+    var text = "\(scenario): \(title)\n" + table.text(Paint(isOn: false)) { _, _, cell in cell }
     for verdict in expectations {
       let mark = verdict.outcome == .held ? "held   " : verdict.outcome == .failed ? "FAILED " : "skipped"
       text += "  \(mark)  \(verdict.text)\(verdict.detail.map { "  (\($0))" } ?? "")\n"

@@ -72,11 +72,14 @@ public final class Cluster {
       Sysctl.write("net/ipv6/conf/default/disable_ipv6", "1")
       Sysctl.write("net/ipv6/conf/all/disable_ipv6", "1")
     }
+    for host in topology.hosts {
+      let isRouter = host.role == .router
+      try namespace(of: host.name).attempt { () throws(LabError) in Sysctl.prepareHost(isRouter: isRouter) }
+    }
+    // After that: an interface takes its settings from the defaults at the moment when it comes into the namespace.
     try ip(switchCommands, in: manifest.switchNamespace, doing: "laying the lab's cables")
     for host in topology.hosts {
       let namespace = namespace(of: host.name)
-      let isRouter = host.role == .router
-      try namespace.attempt { () throws(LabError) in Sysctl.prepareHost(isRouter: isRouter) }
       try ip(addresses(of: host), in: namespace, doing: "giving \(host.name) its addresses")
     }
   }

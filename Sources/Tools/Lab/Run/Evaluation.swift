@@ -18,7 +18,12 @@ struct Evaluation {
   func outcome(repetition: Int) -> RunOutcome {
     RunOutcome(
       steps: moments.indices.map { figures(of: $0, repetition: repetition) },
-      verdicts: scenario.expectations.indices.map { verdict(on: $0) })
+      verdicts: scenario.expectations.indices.map { verdict(on: $0) },
+      changes: timeline.changes.filter { zero <= $0.time && $0.time <= end }.map {
+        ScenarioReport.Change(
+          repetition: repetition, atMs: rounded($0.time - zero), node: $0.host, address: $0.address.description,
+          isHeld: $0.isHeld)
+      })
   }
 
   // MARK: Figures

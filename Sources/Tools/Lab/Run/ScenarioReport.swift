@@ -13,6 +13,8 @@ public struct ScenarioReport: Sendable, Codable {
   /// The same for each step's word.
   public var steps: [String: Summary]
   public var expectations: [Verdict]
+  /// Who took and lost which address when, as netlink told it.
+  public var changes: [Change]
   /// Other daemons in the same run, each repetition after one of ours.
   public var peers: [String: Measured]?
 
@@ -43,6 +45,15 @@ public struct ScenarioReport: Sendable, Codable {
     public var connectionsBroken: Int
   }
 
+  public struct Change: Sendable, Codable {
+    public var repetition: Int
+    /// After the time when the cluster had settled; what was before is left out.
+    public var atMs: Double
+    public var node: String
+    public var address: String
+    public var isHeld: Bool
+  }
+
   public struct Summary: Sendable, Codable {
     public var outageMs: Spread
     public var serviceOutageMs: Spread?
@@ -69,6 +80,7 @@ public struct ScenarioReport: Sendable, Codable {
     public var summary: Summary
     public var steps: [String: Summary]
     public var expectations: [Verdict]
+    public var changes: [Change]
   }
 
   /// Whether an expectation of the scenario held, in every repetition.
@@ -100,6 +112,7 @@ extension ScenarioReport.Measured {
     self.summary = summary
     steps = [:]
     for word in Set(runs.map(\.fault)) { steps[word] = ScenarioReport.Summary(runs.filter { $0.fault == word }) }
+    changes = outcomes.flatMap(\.changes)
     expectations = outcomes.first?.verdicts ?? []
     for outcome in outcomes.dropFirst() {
       for index in expectations.indices where outcome.verdicts.indices.contains(index) && outcome.verdicts[index].outcome == .failed {
@@ -113,4 +126,5 @@ extension ScenarioReport.Measured {
 struct RunOutcome: Sendable {
   var steps: [ScenarioReport.StepFigures]
   var verdicts: [ScenarioReport.Verdict]
+  var changes: [ScenarioReport.Change]
 }

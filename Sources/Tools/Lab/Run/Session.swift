@@ -95,6 +95,7 @@ final class Session {
     }
     // Elections and announcements that are still under way have ended by then.
     try interrupt.wait(min(interval * 2, .milliseconds(500)))
+    try hold(until: deadline, "\(primaryAddress) does not stay where it belongs") { () throws(LabError) in self.isOwnedAsPreferred }
   }
 
   private var isOwnedAsPreferred: Bool {
