@@ -47,7 +47,8 @@ let package = Package(
     target("vrrp-advert", ["Basis", "Wire", "VRRP"]),
     target("vrrp-router", ["Basis", "Wire", "VRRP"]),
     target("http1", ["HTTP1"]),
+    target("scenario", ["Scenario"]),
+    target("recording", ["Basis", "Wire", "VRRP", "Node"]),
     target("configuration", ["Configuration"]),
-    target("http1", ["HTTP1"]),
   ]
 )

@@ -36,7 +36,7 @@ struct DrainTests {
     proxy.engine.closeConnections([0], within: .seconds(60)) { done.raise() }
     for client in resting { #expect(client.ending == .end) }
     #expect(!done.isUp)
-    #expect(proxy.sum.connections == 1)
+    #expect(eventually { proxy.sum.connections == 1 })
     answer.raise()
     #expect(busy.text(4) == "late")
     #expect(busy.ending == .end)
@@ -133,6 +133,33 @@ struct DrainTests {
     proxy.engine.closeConnections([0], within: .zero) { hasty.raise() }
     #expect(eventually { patient.isUp && hasty.isUp })
     #expect(client.ending == .reset)
+  }
+
+  @Test func `Resuming one of two services lets the drain of the other go on`() throws {
+    let backend = try TestBackend { connection in _ = connection.drain() }
+    let ports = (TestSocket.listen().port, TestSocket.listen().port)
+    let services = [ports.0, ports.1].map { port in
+      ProxyService(
+        name: "s\(port)", listen: [.init(TestSocket.loopback4, port: port)],
+        backends: [.init(name: "b", address: TestSocket.loopback4, port: backend.port)])
+    }
+    let engine = try ProxyEngine(services: services, options: ProxyOptions(workers: 2, maximumConnections: 100))
+    try engine.start()
+    defer { engine.stop() }
+    guard let kept = TestSocket.connect(port: ports.0), let cut = TestSocket.connect(port: ports.1) else {
+      Issue.record("not connected")
+      return
+    }
+    kept.send("x")
+    cut.send("x")
+    #expect(eventually { engine.snapshot().allSatisfy { $0.backends[0].bytesToBackend == 1 } })
+    let done = Flag()
+    engine.closeConnections([0, 1], within: .milliseconds(300)) { done.raise() }
+    engine.resume([0])
+    #expect(cut.ending == .reset)
+    #expect(eventually { done.isUp })
+    #expect(engine.snapshot().map(\.connections) == [1, 0])
+    #expect(TestSocket.connect(port: ports.0) != nil)
   }
 
   @Test func `Before the start and after the stop a drain is done at once`() throws {

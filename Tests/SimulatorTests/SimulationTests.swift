@@ -23,6 +23,26 @@ struct SimulationTests {
     #expect(report.events > 100_000)
   }
 
+  @Test func `a network that loses, repeats and reorders, and VIPs that prefer other nodes, break no promise`() async {
+    var plan = Plan(story: .chaos(Chaos(every: .seconds(3))), nodes: 4, vips: 3, duration: .seconds(60))
+    plan.loss = 0.001
+    plan.duplication = 0.01
+    plan.jitter = .milliseconds(20)
+    let report = await Simulation.run(plan, seeds: 0..<40)
+    for violation in report.violations.prefix(1) { Issue.record("\(violation)") }
+    #expect(report.violations.isEmpty)
+  }
+
+  @Test func `a report says what was simulated, for people and for programs`() async throws {
+    let scenario = try #require(Scenario.builtIn(named: "node-dead"))
+    let report = await Simulation.run(Plan(scenario), seeds: 0..<4)
+    #expect(report.description.contains("✓ owner lb1 at end: 4 of 4, such as lb1"))
+    #expect(report.description.contains("no promise was broken"))
+    let json = try report.json()
+    #expect(json.contains("\"passed\" : true"))
+    #expect(json.contains("\"expectation\" : \"owner lb1 at end\""))
+  }
+
   @Test(arguments: Scenario.builtIn)
   func `every built-in scenario goes as expected`(scenario: Scenario) async {
     let report = await Simulation.run(Plan(scenario), seeds: 0..<20)

@@ -89,6 +89,8 @@ final class DrainOrder: Sendable {
 /// An order as one worker carries it out.
 struct ActiveDrain {
   let order: DrainOrder
+  /// Those of the order that were not called off by `resume`.
+  var services: [Int]
   var isSealed = false
 }
 
@@ -97,14 +99,12 @@ extension Worker {
   ///
   /// One that comes later is left alone until the seal: closing it too would only make its client come again and again.
   mutating func begin(_ order: DrainOrder) {
-    drains.append(ActiveDrain(order: order))
+    drains.append(ActiveDrain(order: order, services: order.services))
     var count = 0
     for place in 0..<slab.top where slab.isOpen(place) && order.services.contains(Int(connections[place].service)) {
       connections[place].flags.insert(.isAwaited)
       count += 1
-      if connections[place].flags.contains(.established) {
-        wheel.arm(place, at: max(connections[place].lastMoved &+ Self.quiet, tick))
-      }
+      if connections[place].flags.contains(.established) { wheel.arm(place, at: connections[place].lastMoved &+ Self.quiet) }
     }
     order.begin(with: count)
     advanceDrains(at: io.now())
@@ -113,22 +113,22 @@ extension Worker {
   mutating func advanceDrains(at now: Int64) {
     var index = 0
     while index < drains.count {
-      let order = drains[index].order
-      if !drains[index].isSealed, order.isTimeToSeal(at: now) {
+      let drain = drains[index]
+      if !drain.isSealed, drain.order.isTimeToSeal(at: now) {
         drains[index].isSealed = true
-        order.seal(at: now)
-        seal(order.services)
+        drain.order.seal(at: now)
+        seal(drain.services)
       }
-      if drains[index].isSealed, isDone(order, at: now) {
+      if drains[index].isSealed, isDone(drain.services, isOver: drain.order.isOver(at: now)) {
         drains.remove(at: index)
-        order.arrive()
+        drain.order.arrive()
       } else {
         index += 1
       }
     }
   }
 
-  /// Whether a connection of a service is closed as soon as it rests.
+  /// Whether a connection is closed as soon as it rests.
   func isClosing(_ place: Int) -> Bool {
     switch services[Int(connections[place].service)].intake {
     case .open: !drains.isEmpty && connections[place].flags.contains(.isAwaited)
@@ -138,7 +138,7 @@ extension Worker {
 
   /// A connection has ended that drains may be waiting for.
   mutating func awaitedEnded(_ service: Int) {
-    for drain in drains where drain.order.services.contains(service) { drain.order.ended() }
+    for drain in drains where drain.services.contains(service) { drain.order.ended() }
   }
 
   private mutating func seal(_ sealed: [Int]) {
@@ -146,23 +146,22 @@ extension Worker {
     for listener in listeners where sealed.contains(listener.service) { _ = io.seal(listener.descriptor) }
     for place in 0..<slab.top where slab.isOpen(place) && sealed.contains(Int(connections[place].service)) {
       guard connections[place].flags.contains(.established) else { continue }
-      wheel.arm(place, at: max(connections[place].lastMoved &+ Self.shortQuiet, tick))
+      wheel.arm(place, at: connections[place].lastMoved &+ Self.shortQuiet)
     }
   }
 
-  /// Takes what had arrived before the seal. At the deadline, resets it and everything else.
-  private mutating func isDone(_ order: DrainOrder, at now: Int64) -> Bool {
-    let isOver = order.isOver(at: now)
-    if isOver { for service in order.services { services[service].intake = .closed } }
-    for index in listeners.indices where order.services.contains(listeners[index].service) { emptyBacklog(index) }
+  /// Takes what had arrived before the seal. When the time is over, resets it and everything else.
+  private mutating func isDone(_ drained: [Int], isOver: Bool) -> Bool {
+    if isOver { for service in drained { services[service].intake = .closed } }
+    for index in listeners.indices where drained.contains(listeners[index].service) { emptyBacklog(index) }
     if isOver {
-      for place in 0..<slab.top where slab.isOpen(place) && order.services.contains(Int(connections[place].service)) {
+      for place in 0..<slab.top where slab.isOpen(place) && drained.contains(Int(connections[place].service)) {
         ledger.services[Int(connections[place].service)].cut.bump()
         reset(place)
       }
     }
-    guard order.services.allSatisfy({ services[$0].open == 0 }) else { return false }
-    for service in order.services { services[service].intake = .closed }
+    guard drained.allSatisfy({ services[$0].open == 0 }) else { return false }
+    for service in drained { services[service].intake = .closed }
     return true
   }
 
@@ -175,15 +174,16 @@ extension Worker {
 
   /// The node owns the address again: whatever was being drained is served again.
   mutating func resume(_ resumed: [Int]) {
-    drains.removeAll { drain in
-      guard drain.order.services.contains(where: resumed.contains) else { return false }
-      drain.order.arrive()
-      return true
+    for place in 0..<slab.top where slab.isOpen(place) && resumed.contains(Int(connections[place].service)) {
+      guard connections[place].flags.contains(.isAwaited) else { continue }
+      connections[place].flags.remove(.isAwaited)
+      awaitedEnded(Int(connections[place].service))
+    }
+    for index in drains.indices.reversed() {
+      drains[index].services.removeAll(where: resumed.contains)
+      if drains[index].services.isEmpty { drains.remove(at: index).order.arrive() }
     }
     for service in resumed { services[service].intake = .open }
-    for place in 0..<slab.top where slab.isOpen(place) && resumed.contains(Int(connections[place].service)) {
-      connections[place].flags.remove(.isAwaited)
-    }
     for listener in listeners where resumed.contains(listener.service) { _ = io.unseal(listener.descriptor) }
   }
 }

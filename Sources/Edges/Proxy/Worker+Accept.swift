@@ -32,11 +32,14 @@ extension Worker {
     switch code {
     case EAGAIN: return false
     case EMFILE, ENFILE: return shed(index)
-    case ENOBUFS, ENOMEM, EPERM:
+    // One connection went away in the queue, a firewall forbade it, or its network failed (accept(2)): on to the next.
+    case EINTR, ECONNABORTED, EPROTO, EPERM, ETIMEDOUT, ENETDOWN, ENOPROTOOPT, EHOSTDOWN, ENONET, EHOSTUNREACH, EOPNOTSUPP,
+      ENETUNREACH:
+      return true
+    // No memory, or something nobody has foreseen.
+    default:
       pause(index)
       return false
-    // One connection went away in the queue, or a network error that belongs to it (accept(2)).
-    default: return true
     }
   }
 

@@ -19,7 +19,6 @@ struct Daemon {
   /// The entry that wakes it, and for which deadline; any other is out of date.
   var wakeOrder: UInt64 = 0
   var wakeAt = Int64.max
-  var isLate = false
   private(set) var inbox: [Inbound] = []
   /// Orders that its address thread, stalled with it, has not got to.
   var heldOrders: [Int] = []

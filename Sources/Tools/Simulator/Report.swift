@@ -58,6 +58,50 @@ public struct Report: Sendable {
   }
 }
 
+extension Report: CustomStringConvertible {
+  /// What was simulated, what came of it, and the first broken promises and expectations in full.
+  public var description: String {
+    let speed = Int(Double(events) / max(0.001, took / .seconds(1)))
+    var lines = [
+      "\(outcomes.count) runs of \(text(duration)) with \(nodes) nodes: \(events) events in \(text(took)), \(speed) a second",
+      "  the client was answered \(percent(availability)) of the time; its longest outage was "
+        + text(outcomes.map(\.longestOutage).max() ?? .zero),
+      "  two owners that hear each other: \(text(outcomes.map(\.longestTwoOwners).max() ?? .zero)) at the longest; "
+        + "nobody where a healthy node is connected: \(text(outcomes.map(\.longestVacancy).max() ?? .zero))",
+    ]
+    for line in expectations {
+      let mark = line.judged == 0 ? "–" : line.held == line.judged ? "✓" : "✗"
+      let failure = line.failedSeed.map { " (seed \($0))" } ?? ""
+      let share = line.judged == 0 ? "" : "\(line.held) of \(line.judged), "
+      lines.append("  \(mark) \(line.expectation.text): \(share)such as \(line.measured)\(failure)")
+    }
+    if violations.isEmpty {
+      lines.append("  no promise was broken")
+    } else {
+      lines.append("  \(violations.count) runs broke a promise; the first:")
+      lines.append("\(violations[0])")
+    }
+    return lines.joined(separator: "\n")
+  }
+}
+
+/// A length of time for people: "330 ms", "3.6 s", "1 h".
+private func text(_ duration: Duration) -> String {
+  let milliseconds = Int((duration / .milliseconds(1)).rounded())
+  if milliseconds < 10_000 { return "\(milliseconds) ms" }
+  if milliseconds < 600_000 { return "\(milliseconds / 1000).\(milliseconds / 100 % 10) s" }
+  let minutes = Double(milliseconds) / 60_000
+  if minutes < 600, minutes != 60 { return "\(Int(minutes.rounded())) min" }
+  return "\(Int((minutes / 60).rounded())) h"
+}
+
+/// 99.864 %.
+private func percent(_ share: Double) -> String {
+  let thousandths = Int((share * 100_000).rounded(.down))
+  let fraction = String(thousandths % 1000)
+  return "\(thousandths / 1000).\(String(repeating: "0", count: 3 - fraction.count))\(fraction) %"
+}
+
 extension Violation: CustomStringConvertible {
   /// What was promised, what was seen, how it came to that, and how to see it again.
   public var description: String {

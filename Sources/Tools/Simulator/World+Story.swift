@@ -43,6 +43,8 @@ extension World {
     case .nodeDead(let node):
       kill(node)
       picture.network.pullCable(node, true)
+      // Another fault's end may start the daemon meanwhile.
+      linkChanged(node)
     case .linkDown(let node):
       picture.network.pullCable(node, true)
       linkChanged(node)
@@ -62,6 +64,7 @@ extension World {
     case .stall(let node): resume(node)
     case .nodeDead(let node):
       picture.network.pullCable(node, false)
+      linkChanged(node)
       start(node, after: startupTime())
     case .linkDown(let node):
       picture.network.pullCable(node, false)

@@ -37,6 +37,8 @@ struct World<Plane: ControlPlane>: ~Copyable {
   var witness = Witness()
   var trace = Trace()
   var violation: Violation?
+  /// Asked after every event: cheaper than the question whether there is a violation.
+  private var isBroken = false
   /// Told of everything, for people; nil in all runs but those that are run again to be looked at.
   var narrate: ((_ at: Int64, _ text: String) -> Void)?
   /// Writes down the lives of one node; nil in all other runs.
@@ -90,7 +92,7 @@ struct World<Plane: ControlPlane>: ~Copyable {
       picture.now = entry.time
       happen(entry)
       if needsLook { look() }
-      if violation != nil { return }
+      if isBroken { return }
     }
     picture.now = end
     for vip in clients.indices { clients[vip].finish(at: end) }
@@ -142,6 +144,7 @@ struct World<Plane: ControlPlane>: ~Copyable {
 
   mutating func found(_ finding: Finding) {
     guard violation == nil else { return }
+    isBroken = true
     violation = Violation(
       promise: finding.promise, seed: seed, at: .nanoseconds(now), message: finding.message)
   }
@@ -210,7 +213,9 @@ struct World<Plane: ControlPlane>: ~Copyable {
       deadline < daemons[node].wakeAt
     else { return }
     daemons[node].wakeAt = deadline
-    daemons[node].wakeOrder = queue.add(.wake, at: max(deadline, now), node: node, life: daemons[node].life)
+    // The loop is a little late, as loops are.
+    let time = max(deadline, now) + Int64(random.next(below: 100_000))
+    daemons[node].wakeOrder = queue.add(.wake, at: time, node: node, life: daemons[node].life)
   }
 
   private mutating func wake(_ node: Int, _ entry: Entry) {
@@ -218,15 +223,6 @@ struct World<Plane: ControlPlane>: ~Copyable {
     daemons[node].wakeAt = .max
     guard daemons[node].state == .running, let deadline = planes[node].deadline?.nanoseconds else { return }
     if deadline > now { return arm(node) }
-    // The loop is a little late, as loops are.
-    if !daemons[node].isLate {
-      daemons[node].isLate = true
-      daemons[node].wakeAt = deadline
-      let late = Int64(random.next(below: 100_000))
-      daemons[node].wakeOrder = queue.add(.wake, at: now + late, node: node, life: entry.life)
-      return
-    }
-    daemons[node].isLate = false
     handle(.timer, node)
     guard daemons[node].life == entry.life else { return }
     let next = planes[node].deadline?.nanoseconds
