@@ -104,14 +104,17 @@ struct DemoTable {
   }
 
   func closing(path: String, reports: [ScenarioReport], took: Duration) -> [String] {
-    let noise = Spread(reports.flatMap(\.runs).map(\.noiseFloorMs)).map { ", less the idle noise of \(DemoTable.time($0.median))" } ?? ""
+    let noise = Spread(reports.flatMap(\.runs).map(\.noiseFloorMs)).map { " (idle noise of \(DemoTable.time($0.median)) taken off)" } ?? ""
     let interval = reports.first.map { DemoTable.time($0.intervalMs) } ?? "?"
-    let keepalived = hasKeepalived ? ", the same for keepalived" : ""
-    return [
+    var lines = [
       "Each fault was caused for real; the client probed every millisecond\(noise).",
-      "Adverts every \(interval)\(keepalived). A partition leaves an owner on each side; they are one again when healed.",
-      "It took \(Int((took.milliseconds / 1000).rounded())) s. Details: \(path)",
-      "Next: roost lab up, then break it yourself: roost lab exec lb1 ip address; roost lab status; roost lab down.",
+      "Outage: of the address or of the service behind it, whichever was longer. Adverts every \(interval).",
+      "A partition leaves an owner on each side; healed, they are one again.",
+    ]
+    if hasKeepalived { lines.append("keepalived had the same timers. It forwards nothing: its nodes answered the client themselves.") }
+    return lines + [
+      "Done in \(Int((took.milliseconds / 1000).rounded())) s. Details: \(path)",
+      "Next: roost lab up, then break it yourself: roost lab exec lb1 ip link set eth0 down; roost lab down",
     ]
   }
 

@@ -141,10 +141,12 @@ public enum LabCommands {
     guard descriptor >= 0 else { throw .system("namespace \(namespace.name)", errno) }
     setenv("ROOST_LAB", manifest.id, 1)
     setenv("ROOST_LAB_HOST", host, 1)
-    var argv: [UnsafeMutablePointer<CChar>?] = (command.isEmpty ? ["/bin/sh"] : command).map { strdup($0) }
+    // `exec lb1 -- ip address` is how some people write it.
+    let words = command.first == "--" ? Array(command.dropFirst()) : command
+    var argv: [UnsafeMutablePointer<CChar>?] = (words.isEmpty ? ["/bin/sh"] : words).map { strdup($0) }
     argv.append(nil)
     let failure = clinux_lab_exec(descriptor, argv)
-    throw .system("running \(command.first ?? "/bin/sh") on \(host)", failure)
+    throw .system("running \(words.first ?? "/bin/sh") on \(host)", failure)
   }
 
   private static func known(in root: String) -> String {

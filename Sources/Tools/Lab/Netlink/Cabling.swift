@@ -55,9 +55,7 @@ final class Cabling: Sendable {
       return false
     }
     if isSame { return }
-    guard let program = Command.find("nft") else {
-      throw LabError(.host, "partitions and losses between nodes need nftables' program nft: apt-get install nftables")
-    }
+    let program = try Cabling.checkFilter()
     var text = "add table bridge lab\nadd chain bridge lab forward { type filter hook forward priority 0; policy accept; }\n"
     text += "flush chain bridge lab forward\n"
     for pair in cut.sorted() {
@@ -70,6 +68,15 @@ final class Cabling: Sendable {
       }
     }
     try Command.check([program, "-f", "-"], input: text, in: namespace, doing: "changing what the lab's switch forwards")
+  }
+
+  /// The program that paths between hosts are cut with.
+  @discardableResult
+  static func checkFilter() throws(LabError) -> String {
+    guard let program = Command.find("nft") else {
+      throw LabError(.host, "partitions and losses between nodes need nftables' program nft: apt-get install nftables")
+    }
+    return program
   }
 
   private func portPairs(_ pair: Pair) -> [(String, String)] {

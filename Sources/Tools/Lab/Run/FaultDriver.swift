@@ -38,9 +38,12 @@ final class FaultDriver {
   /// What the lab has no means for, said before anything starts.
   static func check(_ scenario: Scenario, nodes: Int, backends: Int) throws(LabError) {
     for step in scenario.steps {
-      if case .delay = step.action {
+      switch step.action {
+      case .delay:
         throw LabError(
           .usage, "\(scenario.name).scenario:\(step.line): the lab can't delay packets (that needs netem in the kernel); `roost simulate` can")
+      case .partition, .oneWay, .loss: try Cabling.checkFilter()
+      default: break
       }
     }
     guard scenario.nodes <= nodes else {

@@ -60,6 +60,7 @@ final class LabBench {
   init(_ configuration: Configuration, _ options: LabRun.Options, say: (String) -> Void) throws(LabError) {
     self.options = options
     if case .vrrp(let router)? = configuration.vips.first?.election { interval = router.interval } else { interval = .seconds(1) }
+    try Cluster.checkHost()
     let interrupt = try Interrupt()
     for id in Cluster.removeStale(in: options.root) { say("lab \(id), left behind by a run that was killed: removed") }
     say("building the lab")
