@@ -78,11 +78,8 @@ public struct Plan: Sendable {
 
   var bounds: Bounds { Bounds(self) }
 
-  /// In scenario mode the story begins when the cluster has settled.
-  var settling: Int64 {
-    guard case .scenario = story else { return 0 }
-    return max(5_000_000_000, 30 * interval)
-  }
+  /// The story begins when the cluster has settled, nanoseconds after the first daemon's start.
+  var settling: Int64 { max(5_000_000_000, 30 * interval) }
 }
 
 /// How long things may take, nanoseconds, and why.
