@@ -105,7 +105,8 @@ extension Worker {
   }
 
   private func isTimeToSeal(_ drain: ActiveDrain, at now: Int64) -> Bool {
-    drain.order.isSealed || now >= drain.order.sealing || drain.services.allSatisfy { occupancy.connections(of: $0) == 0 }
+    drain.order.isSealed || now >= drain.order.sealing
+      || drain.services.allSatisfy { occupancy.connections(of: $0) == 0 }
   }
 
   private mutating func seal(_ sealed: [Int]) {
