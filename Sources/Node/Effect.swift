@@ -16,8 +16,8 @@ public enum Effect: Sendable, Equatable {
   case announce(vip: Int, generation: UInt64)
   /// Let the VIP's proxied connections finish for that long, then reset the rest. Answered by `.connectionsClosed`.
   case closeConnections(vip: Int, generation: UInt64, within: Duration)
-  /// Perform the check of a backend now. Answered by `.check`.
-  case probe(service: Int, backend: Int)
+  /// Perform the check of a backend now. Answered by `.check` with the same number.
+  case probe(service: Int, backend: Int, probe: UInt64)
   /// The proxy's view of a backend changes.
   case backend(service: Int, backend: Int, BackendState)
   /// Something worth telling a person.

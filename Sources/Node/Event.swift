@@ -17,8 +17,8 @@ public enum Event: Sendable, Equatable {
   case link(interface: String, LinkState)
   /// The address thread did, or failed to do, what it was told; or saw somebody else do it.
   case address(vip: Int, AddressReport)
-  /// A check ended.
-  case check(service: Int, backend: Int, CheckResult)
+  /// A check ended; `probe` is the number that `Effect.probe` gave it.
+  case check(service: Int, backend: Int, probe: UInt64, CheckResult)
   /// The proxy's workers: false while one is dead or stuck.
   case workers(healthy: Bool)
   /// Every proxied connection of the VIP is finished or reset, as `Effect.closeConnections` asked.
@@ -51,4 +51,6 @@ public enum AddressReport: Sendable, Hashable {
   case failed(generation: UInt64, code: Int32)
   /// One went away and it was not the address thread's doing: another program, or the lease ran out.
   case vanished(generation: UInt64)
+  /// Another program removed one, and it is on the interface again.
+  case putBack(generation: UInt64)
 }

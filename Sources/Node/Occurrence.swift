@@ -2,16 +2,19 @@ import Basis
 import VRRP
 import Wire
 
-/// Something that happened, worth telling a person; one line of the log, of `roost events`, of a scenario's timeline.
+/// Something that happened, worth telling a person; one line of the log and of a scenario's timeline.
 public enum Occurrence: Sendable, Hashable {
-  case becameActive(vip: Int, reason: String)
-  case becameBackup(vip: Int, reason: String)
-  case becameFault(vip: Int, reason: String)
-  case backendUp(service: Int, backend: Int, message: String)
-  case backendDown(service: Int, backend: Int, message: String)
+  case became(VirtualAddress.State, vip: Int, reason: String)
+  /// Something about a peer's adverts that a person should mend; said once until it changes.
+  case notice(vip: Int, Notice)
+  case backend(BackendState, service: Int, backend: Int, message: String)
   case allBackendsDown(service: Int)
   case backendsAgain(service: Int)
+  /// Another program removed an address of a VIP that this node owns; it is there again.
   case addressPutBack(vip: Int)
+  /// The kernel would not add an address (an errno).
   case addressRefused(vip: Int, code: Int32)
+  /// The lease ran out before it was renewed, so the kernel removed the address.
+  case addressLost(vip: Int)
   case stopping
 }

@@ -61,14 +61,14 @@ struct Outgoing: Sendable {
   func lists(_ header: AdvertHeader, _ message: RawSpan) -> Bool {
     guard header.count == addresses.count else { return false }
     let first = header.family == .ipv6 ? 1 : 0
-    var index = first
-    while index < header.count {
-      let heard = header.address(index, in: message)
-      // In the same order nearly always, so the search is rare.
-      if heard != addresses[index], !addresses[first...].contains(heard) { return false }
-      index += 1
-    }
-    return true
+    var same = first
+    while same < header.count, header.address(same, in: message) == addresses[same] { same += 1 }
+    // The same order nearly always, so the search is rare. As ours are all different and the counts agree,
+    // it's enough that each of ours is among theirs.
+    return same == header.count
+      || addresses[same...].allSatisfy { ours in
+        (first..<header.count).contains { header.address($0, in: message) == ours }
+      }
   }
 }
 
@@ -93,7 +93,9 @@ extension Settings {
 
   /// The list as it is advertised: at most 255, and for IPv6 the link-local one first.
   public var advertisedAddresses: [IPAddress] {
-    guard let linkLocal = virtualLinkLocal, addresses.first != .v6(linkLocal) else { return Array(addresses.prefix(255)) }
+    guard let linkLocal = virtualLinkLocal, addresses.first != .v6(linkLocal) else {
+      return Array(addresses.prefix(255))
+    }
     return [.v6(linkLocal)] + addresses.prefix(254)
   }
 }

@@ -48,6 +48,12 @@ public struct VirtualRouter: Sendable {
     public let address: IPAddress
     public let priority: UInt8
     public let heard: Instant
+
+    public init(address: IPAddress, priority: UInt8, heard: Instant) {
+      self.address = address
+      self.priority = priority
+      self.heard = heard
+    }
   }
 
   public let settings: Settings
@@ -66,6 +72,8 @@ public struct VirtualRouter: Sendable {
   private var observations: Observations
   /// Who said priority 0 last, while a backup waits for its skew.
   private var departed: IPAddress?
+  /// The last advert a backup heard was a losing one: its timer runs out because it preempts, not because of silence.
+  private var isPreempting = false
   /// Before this a lower-priority owner is left alone (`Settings.preemptDelay`).
   private var preemptFrom = Instant(nanoseconds: .min)
   /// Before this a router that yielded doesn't come back.
@@ -133,6 +141,8 @@ public struct VirtualRouter: Sendable {
 
 extension VirtualRouter {
   /// RFC 9568 §7.1. That an address owner hears another one is told, not dropped (erratum 8298).
+  // Inlined, like the other small readers of `self` below: called, each copies the whole router (700 bytes) first.
+  @inline(__always)
   private func check(_ message: RawSpan, _ envelope: Envelope) throws(Discard) -> AdvertHeader {
     guard state != .initialize else { throw .notRunning }
     guard envelope.source.family == settings.family, envelope.destination.family == settings.family else {
@@ -180,13 +190,16 @@ extension VirtualRouter {
     owner = Owner(address: source, priority: header.priority, heard: now)
     guard header.priority >= settings.priority || !preempts(at: now) else {
       counters.losing &+= 1
+      isPreempting = true
       return
     }
     departed = nil
+    isPreempting = false
     learn(header)
     wait(until: now.adding(activeDownInterval))
   }
 
+  @inline(__always)
   private func preempts(at now: Instant) -> Bool {
     // The address owner always does (RFC 9568 §6.1, Preempt_Mode).
     settings.priority == 255 || settings.preempt && now >= preemptFrom
@@ -200,18 +213,20 @@ extension VirtualRouter {
   private mutating func wait(until instant: Instant) { deadline = max(instant, holdUntil) }
 
   /// Skew_Time in nanoseconds (RFC 9568 §6.1; RFC 3768 §6.1 knows seconds only).
+  @inline(__always)
   private var skew: Int64 {
     (256 - Int64(settings.priority)) * (settings.version == .v2 ? 1_000_000_000 : activeInterval) / 256
   }
 
   /// Active_Down_Interval in nanoseconds.
+  @inline(__always)
   private var activeDownInterval: Int64 { 3 * activeInterval + skew }
 
   private func reasonToTakeOver(at now: Instant) -> Reason {
     if let departed { return .left(departed) }
     guard let owner else { return .silence(of: nil, for: .nanoseconds(activeDownInterval)) }
     let quiet = now.since(owner.heard)
-    if owner.priority < settings.priority, quiet <= activeDownInterval {
+    if isPreempting, quiet < activeDownInterval {
       return .preempts(owner: owner.address, theirs: owner.priority, ours: settings.priority)
     }
     return .silence(of: owner.address, for: .nanoseconds(quiet))
@@ -239,6 +254,7 @@ extension VirtualRouter {
     becomeBackup(better, until: now.adding(activeDownInterval), emit)
   }
 
+  @inline(__always)
   private func reasonToDefer(to header: AdvertHeader, _ source: IPAddress) -> Reason? {
     if header.priority > settings.priority {
       return .higherPriority(source, theirs: header.priority, ours: settings.priority)
@@ -319,6 +335,7 @@ extension VirtualRouter {
     state = .backup
     counters.becameBackup &+= 1
     departed = nil
+    isPreempting = false
     owed = nil
     wait(until: until)
     emit(.becameBackup(reason))

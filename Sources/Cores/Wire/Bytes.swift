@@ -8,7 +8,9 @@ extension RawSpan {
   }
 
   @inline(__always)
-  public func number<Number: FixedWidthInteger & BitwiseCopyable>(_ offset: Int, as _: Number.Type = Number.self) -> Number {
+  public func number<Number: FixedWidthInteger & BitwiseCopyable>(_ offset: Int, as _: Number.Type = Number.self)
+    -> Number
+  {
     // As above: bounds are checked, and every bit pattern is a number.
     Number(bigEndian: unsafe unsafeLoadUnaligned(fromByteOffset: offset, as: Number.self))
   }

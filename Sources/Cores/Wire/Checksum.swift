@@ -24,9 +24,11 @@ public struct Checksum: Sendable, Hashable {
     if sum >> 62 != 0 { sum = (sum & 0xFFFF_FFFF) &+ (sum >> 32) }
   }
 
-  public mutating func add(_ bytes: [UInt8]) {
+  /// The bytes of an array from `start` on; nothing where that is outside.
+  public mutating func add(_ bytes: [UInt8], from start: Int = 0) {
+    guard start >= 0, start <= bytes.count else { return }
     // A byte has no padding, so its raw bytes are all initialized.
-    add(unsafe bytes.span.bytes)
+    add(unsafe bytes.span.bytes.extracting(droppingFirst: start))
   }
 
   public mutating func add(_ word: UInt16) { sum &+= UInt64(word.bigEndian) }

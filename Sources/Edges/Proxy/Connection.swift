@@ -69,6 +69,8 @@ struct Connection {
     static let starved = Flags(rawValue: 1 << 2)
     /// The balancer and the counters know its backend as busy.
     static let assigned = Flags(rawValue: 1 << 3)
+    /// It was there when a drain of its service began.
+    static let isAwaited = Flags(rawValue: 1 << 4)
   }
 }
 

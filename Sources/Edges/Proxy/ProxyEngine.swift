@@ -92,10 +92,10 @@ public final class ProxyEngine: Sendable {
 
   /// Ends the connections of `services` so that their address can leave.
   ///
-  /// They go on accepting and proxying, but a connection that rests for 10 ms after a response is closed (FIN). Shortly
-  /// before the deadline, or once no connection is left, their listeners drop SYNs, which clients retransmit to the next
-  /// owner. At the deadline the rest is reset (RST), so that no client is left waiting. From then on nothing is accepted
-  /// until `resume`.
+  /// They go on accepting and proxying, but a connection that is there now and rests for 10 ms after a response is closed
+  /// (FIN). When all of those are gone, or shortly before the deadline, the listeners drop SYNs, which clients retransmit
+  /// to the next owner; 20 ms later what does not rest even then is reset (RST), so that no client is left waiting. From
+  /// then on nothing is accepted until `resume`.
   ///
   /// - Parameters:
   ///   - within: zero resets everything now.

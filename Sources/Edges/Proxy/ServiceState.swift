@@ -40,7 +40,6 @@ struct ServiceState {
   let idleTimeout: UInt32
   let halfClosedTimeout: UInt32
   var intake = Intake.open
-  var isDraining = false
   /// Connections of this worker.
   var open = 0
 

@@ -88,7 +88,7 @@ extension Worker {
     counters(place).pointee.total.bump()
     // The timer that watched the attempt fires later than a drain or a short idle time-out wants.
     let service = Int(connections[place].service)
-    if services[service].isDraining {
+    if isClosing(place) {
       wheel.arm(place, at: tick &+ Self.quiet)
     } else if services[service].idleTimeout < services[service].connectTimeout {
       wheel.arm(place, at: tick &+ services[service].idleTimeout)

@@ -27,7 +27,7 @@ extension Worker {
 
   private mutating func armHalfClosed(_ place: Int) {
     let service = Int(connections[place].service)
-    if services[service].halfClosedTimeout < services[service].idleTimeout && !services[service].isDraining {
+    if services[service].halfClosedTimeout < services[service].idleTimeout && !isClosing(place) {
       wheel.arm(place, at: tick &+ services[service].halfClosedTimeout)
     }
   }
@@ -73,6 +73,7 @@ extension Worker {
     }
     unassign(place)
     let service = Int(connections[place].service)
+    if !drains.isEmpty, connections[place].flags.contains(.isAwaited) { awaitedEnded(service) }
     services[service].open -= 1
     ledger.services[service].connections.drop()
     occupancy.leave(service)
@@ -90,12 +91,13 @@ extension Worker {
       connections[place].flags.remove(.starved)
       guard tryAgain(place), !connections[place].flags.contains(.starved) else { return }
     }
-    if services[service].isDraining {
-      if isQuiet(place) {
+    if isClosing(place) {
+      let rest = services[service].intake == .open ? Self.quiet : Self.shortQuiet
+      if isQuiet(place, for: rest) {
         ledger.services[service].drained.bump()
         return close(place)
       }
-      return wheel.arm(place, at: tick &+ Self.quiet)
+      return wheel.arm(place, at: tick &+ rest)
     }
     let isHalfClosed = halves[2 * place].flags.union(halves[2 * place + 1].flags).contains(.ended)
     let limit =
@@ -133,12 +135,14 @@ extension Worker {
 
   /// Milliseconds without a byte after a response that make a connection safe to close.
   static var quiet: UInt32 { 10 }
+  /// The same behind the seal, where the choice is between that and a reset.
+  static var shortQuiet: UInt32 { 2 }
 
   /// Between a response and the next request, as far as bytes can tell.
-  func isQuiet(_ place: Int) -> Bool {
+  func isQuiet(_ place: Int, for rest: UInt32) -> Bool {
     let flags = halves[2 * place].flags.union(halves[2 * place + 1].flags)
     // One that is half closed is in the middle of its last exchange, and ends by itself.
-    return connections[place].flags.contains(.answered) && tick &- connections[place].lastMoved >= Self.quiet
+    return connections[place].flags.contains(.answered) && tick &- connections[place].lastMoved >= rest
       && flags.isDisjoint(with: [.ended, .unread, .queued]) && !halves[2 * place].isBlocked
       && !halves[2 * place + 1].isBlocked
   }

@@ -53,6 +53,8 @@ extension SystemError: CustomStringConvertible {
   /// What a person can do, where the errno alone tells.
   public var advice: String? {
     switch code {
+    case EACCES where call == "RTM_NEWADDR":
+      "IPv6 is switched off on that interface: see sysctl net.ipv6.conf.NAME.disable_ipv6"
     case EPERM, EACCES:
       "run as root, or give the program CAP_NET_ADMIN, CAP_NET_RAW and, below port 1024, CAP_NET_BIND_SERVICE"
     case EADDRINUSE: "another program has that address and port: `ss -lntup` shows which"

@@ -2,3 +2,4 @@
 #include "clinux_system.h"
 #include "clinux_proxy.h"
 #include "clinux_lab.h"
+#include "clinux_edges.h"

@@ -1,0 +1,43 @@
+import Node
+import VRRP
+
+extension NodeSettings {
+  /// One line for people: what happened, to what, and why.
+  public func text(of occurrence: Occurrence) -> String {
+    switch occurrence {
+    case .became(let state, let vip, let reason):
+      "vip \(vips[vip].name): \(state.rawValue) (\(reason))"
+    case .notice(let vip, let notice):
+      "vip \(vips[vip].name): \(notice)"
+    case .backend(let state, let service, let backend, let message):
+      "service \(services[service].name): \(services[service].backends[backend]) is \(state.rawValue) (\(message))"
+    case .allBackendsDown(let service):
+      "service \(services[service].name): no backend is up; connections are refused"
+    case .backendsAgain(let service):
+      "service \(services[service].name): served again"
+    case .addressPutBack(let vip):
+      "vip \(vips[vip].name): another program removed an address; it is back (does systemd-networkd or NetworkManager manage \(vips[vip].interface)?)"
+    case .addressRefused(let vip, let code):
+      "vip \(vips[vip].name): the kernel refused the address on \(vips[vip].interface) (errno \(code)); trying again"
+    case .addressLost(let vip):
+      "vip \(vips[vip].name): the lease ran out before it was renewed, so the kernel removed the address"
+    case .stopping:
+      "stopping"
+    }
+  }
+
+  /// How loud the line is: a syslog level, as systemd's journal reads it from "<N>" before a line.
+  public func level(of occurrence: Occurrence) -> LogLevel {
+    switch occurrence {
+    case .became(.fault, _, _), .allBackendsDown, .addressRefused, .addressLost: .error
+    case .backend(.down, _, _, _), .addressPutBack, .notice: .warning
+    case .became, .backend, .backendsAgain, .stopping: .notice
+    }
+  }
+}
+
+public enum LogLevel: Int, Sendable, Comparable {
+  case error = 3, warning = 4, notice = 5, info = 6
+
+  public static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
+}

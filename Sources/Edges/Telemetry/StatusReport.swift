@@ -1,0 +1,172 @@
+#if canImport(FoundationEssentials)
+  import FoundationEssentials
+#else
+  import Foundation
+#endif
+
+/// `roost status --json`: what one node knows now. Durations are milliseconds, times RFC 3339; absent is absent.
+public struct StatusReport: Codable, Sendable {
+  /// The version of this shape; it grows only when something that was there changes.
+  public var api = 1
+  public var node: String
+  public var version: String
+  public var uptime_ms: Double
+  public var config_hash: String
+  public var loop: Loop
+  public var vips: [VIP]
+  public var services: [Service]
+  public var peers: [Peer]
+
+  public init(
+    node: String, version: String, uptime_ms: Double, config_hash: String, loop: Loop, vips: [VIP], services: [Service],
+    peers: [Peer]
+  ) {
+    self.node = node
+    self.version = version
+    self.uptime_ms = uptime_ms
+    self.config_hash = config_hash
+    self.loop = loop
+    self.vips = vips
+    self.services = services
+    self.peers = peers
+  }
+
+  /// The thread that decides: how late it acted on its deadlines.
+  public struct Loop: Codable, Sendable {
+    public var turns: UInt64
+    public var late_max_ms: Double
+
+    public init(turns: UInt64, late_max_ms: Double) {
+      self.turns = turns
+      self.late_max_ms = late_max_ms
+    }
+  }
+
+  public struct VIP: Codable, Sendable {
+    public var name: String
+    public var addresses: [String]
+    public var interface: String
+    /// `initialize`, `backup`, `active` or `fault`.
+    public var state: String
+    /// The node that owns the VIP as far as this one knows, or the address it advertises from.
+    public var owner: String?
+    public var priority: Int?
+    public var since: String?
+    public var reason: String
+    public var announcements: UInt64
+    public var interval_ms: Double?
+    /// VRRP messages by what became of them: `sent`, `accepted`, and each reason for a discard that occurred.
+    public var adverts: [String: UInt64]
+
+    public init(
+      name: String, addresses: [String], interface: String, state: String, owner: String?, priority: Int?, since: String?,
+      reason: String, announcements: UInt64, interval_ms: Double?, adverts: [String: UInt64]
+    ) {
+      self.name = name
+      self.addresses = addresses
+      self.interface = interface
+      self.state = state
+      self.owner = owner
+      self.priority = priority
+      self.since = since
+      self.reason = reason
+      self.announcements = announcements
+      self.interval_ms = interval_ms
+      self.adverts = adverts
+    }
+  }
+
+  public struct Service: Codable, Sendable {
+    public var name: String
+    public var vip: String
+    public var listen: String
+    public var mode: String
+    public var balance: String
+    /// `up`, or `down` where no backend takes traffic.
+    public var state: String
+    /// Connections refused because `maximum-connections` was reached, and because no backend took traffic.
+    public var refused_at_limit: UInt64
+    public var refused_no_backend: UInt64
+    public var backends: [Backend]
+
+    public init(
+      name: String, vip: String, listen: String, mode: String, balance: String, state: String, refused_at_limit: UInt64,
+      refused_no_backend: UInt64, backends: [Backend]
+    ) {
+      self.name = name
+      self.vip = vip
+      self.listen = listen
+      self.mode = mode
+      self.balance = balance
+      self.state = state
+      self.refused_at_limit = refused_at_limit
+      self.refused_no_backend = refused_no_backend
+      self.backends = backends
+    }
+  }
+
+  public struct Backend: Codable, Sendable {
+    public var name: String
+    public var address: String
+    /// `up`, `down`, `draining`, `disabled` or `unknown`.
+    public var state: String
+    public var weight: Int
+    public var connections: Int
+    public var connections_total: UInt64
+    public var connect_failures: UInt64
+    public var bytes_in: UInt64
+    public var bytes_out: UInt64
+    public var check: Check?
+
+    public init(
+      name: String, address: String, state: String, weight: Int, connections: Int, connections_total: UInt64,
+      connect_failures: UInt64, bytes_in: UInt64, bytes_out: UInt64, check: Check?
+    ) {
+      self.name = name
+      self.address = address
+      self.state = state
+      self.weight = weight
+      self.connections = connections
+      self.connections_total = connections_total
+      self.connect_failures = connect_failures
+      self.bytes_in = bytes_in
+      self.bytes_out = bytes_out
+      self.check = check
+    }
+  }
+
+  public struct Check: Codable, Sendable {
+    public var last_ms: Double?
+    public var since: String?
+    public var message: String?
+
+    public init(last_ms: Double?, since: String?, message: String?) {
+      self.last_ms = last_ms
+      self.since = since
+      self.message = message
+    }
+  }
+
+  public struct Peer: Codable, Sendable {
+    public var name: String
+    public var address: String
+    /// `up`: its adverts are heard. `unknown`: they are not, which is how every backup looks to VRRP.
+    public var state: String
+    public var last_seen_ms: Double?
+
+    public init(name: String, address: String, state: String, last_seen_ms: Double?) {
+      self.name = name
+      self.address = address
+      self.state = state
+      self.last_seen_ms = last_seen_ms
+    }
+  }
+
+  public func json() -> [UInt8] {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
+    // Strings and numbers only, so encoding can't fail.
+    guard let data = try? encoder.encode(self) else { return Array("{}".utf8) }
+    return Array(data)
+  }
+}

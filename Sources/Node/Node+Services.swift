@@ -1,0 +1,102 @@
+import Basis
+import Health
+
+/// One service: what its checks say of its backends.
+public struct ServiceState: Sendable {
+  public let settings: ServiceSettings
+  /// In the order of the configuration.
+  public internal(set) var backends: [BackendStatus]
+  /// The part of the node's deadlines that belongs to the first backend.
+  let firstPart: Int
+
+  /// What one backend is known to be.
+  public struct BackendStatus: Sendable {
+    public internal(set) var state: BackendState
+    /// Nil where the service has no check.
+    public internal(set) var monitor: Monitor?
+
+    /// A backend takes traffic until something speaks against it: a node that has just started must serve.
+    public var takesTraffic: Bool { state == .up || state == .unknown }
+  }
+
+  init(_ settings: ServiceSettings, firstPart: Int, random: inout SplitMix64) {
+    self.settings = settings
+    self.firstPart = firstPart
+    backends = []
+    for _ in settings.backends {
+      let monitor = settings.check.map { Monitor($0, seed: random.next()) }
+      backends.append(BackendStatus(state: monitor == nil ? .up : .unknown, monitor: monitor))
+    }
+  }
+
+  /// Not one backend takes traffic: clients are refused.
+  public var isDown: Bool { !backends.contains { $0.takesTraffic } }
+}
+
+// From results of checks to backends that take traffic.
+
+extension Node {
+  mutating func startChecks(service: Int, at now: Instant, _ emit: (Effect) -> Void) {
+    for backend in services[service].backends.indices {
+      check(service: service, backend: backend, .start, at: now, emit)
+    }
+  }
+
+  mutating func stopChecks(service: Int, at now: Instant, _ emit: (Effect) -> Void) {
+    // Backends keep the state that they had: connections are still being finished.
+    for backend in services[service].backends.indices {
+      deadlines.set(services[service].firstPart + backend, to: nil)
+    }
+  }
+
+  mutating func checkTimer(part: Int, at now: Instant, _ emit: (Effect) -> Void) {
+    guard let service = services.lastIndex(where: { $0.firstPart <= part && !$0.backends.isEmpty }) else { return }
+    check(service: service, backend: part - services[service].firstPart, .timer, at: now, emit)
+  }
+
+  mutating func checked(
+    service: Int, backend: Int, probe: UInt64, _ result: CheckResult, at now: Instant, _ emit: (Effect) -> Void
+  ) {
+    guard phase == .running, services.indices.contains(service),
+      services[service].backends.indices.contains(backend)
+    else { return }
+    check(service: service, backend: backend, .result(result, probe: probe), at: now, emit)
+  }
+
+  private mutating func check(
+    service: Int, backend: Int, _ input: Monitor.Input, at now: Instant, _ emit: (Effect) -> Void
+  ) {
+    var change: (state: BackendState, message: String)?
+    services[service].backends[backend].monitor?.handle(input, at: now) { output in
+      switch output {
+      case .probe(let number): emit(.probe(service: service, backend: backend, probe: number))
+      case .changed(_, let to, let result): change = (BackendState(to), result.message)
+      }
+    }
+    deadlines.set(
+      services[service].firstPart + backend, to: services[service].backends[backend].monitor?.deadline)
+    if let change { backendChanged(service: service, backend: backend, to: change.state, change.message, emit) }
+  }
+
+  private mutating func backendChanged(
+    service: Int, backend: Int, to state: BackendState, _ message: String, _ emit: (Effect) -> Void
+  ) {
+    let wasDown = services[service].isDown
+    services[service].backends[backend].state = state
+    emit(.backend(service: service, backend: backend, state))
+    emit(.report(.backend(state, service: service, backend: backend, message: message)))
+    let isDown = services[service].isDown
+    if isDown, !wasDown { emit(.report(.allBackendsDown(service: service))) }
+    if wasDown, !isDown { emit(.report(.backendsAgain(service: service))) }
+  }
+}
+
+extension BackendState {
+  init(_ state: Monitor.State) {
+    switch state {
+    case .unknown: self = .unknown
+    case .up: self = .up
+    case .down: self = .down
+    }
+  }
+}

@@ -1,0 +1,104 @@
+import Basis
+import VRRP
+import Wire
+
+/// A number that stands for all effects so far, in order: FNV-1a, 64 bits. Two runs that decided alike have the same.
+public struct EffectDigest: Sendable, Hashable {
+  public private(set) var value: UInt64 = 0xCBF2_9CE4_8422_2325
+
+  public init() {}
+
+  public mutating func add(_ effect: Effect) {
+    switch effect {
+    case .transmit(let vip, let message, let destination):
+      kind(1, vip)
+      number(UInt64(truncatingIfNeeded: message.count))
+      for byte in message { add(byte) }
+      if case .unicast(let address) = destination { add(address) }
+    case .take(let vip, let generation, let lease):
+      kind(2, vip)
+      number(generation)
+      number(lease.map { UInt64(bitPattern: $0.nanoseconds) } ?? .max)
+    case .renew(let vip, let generation, let lease):
+      kind(3, vip)
+      number(generation)
+      number(lease.map { UInt64(bitPattern: $0.nanoseconds) } ?? .max)
+    case .release(let vip, let generation):
+      kind(4, vip)
+      number(generation)
+    case .announce(let vip, let generation):
+      kind(5, vip)
+      number(generation)
+    case .closeConnections(let vip, let generation, let within):
+      kind(6, vip)
+      number(generation)
+      number(UInt64(bitPattern: within.nanoseconds))
+    case .probe(let service, let backend, let probe):
+      kind(7, service)
+      number(UInt64(truncatingIfNeeded: backend))
+      number(probe)
+    case .backend(let service, let backend, let state):
+      kind(8, service)
+      number(UInt64(truncatingIfNeeded: backend))
+      text(state.rawValue)
+    case .report(let occurrence): add(occurrence)
+    case .stopped: kind(10, 0)
+    }
+  }
+
+  private mutating func add(_ occurrence: Occurrence) {
+    switch occurrence {
+    case .became(let state, let vip, let reason):
+      kind(20, vip)
+      text(state.rawValue)
+      text(reason)
+    case .notice(let vip, let notice):
+      kind(21, vip)
+      text(notice.description)
+    case .backend(let state, let service, let backend, let message):
+      kind(22, service)
+      number(UInt64(truncatingIfNeeded: backend))
+      text(state.rawValue)
+      text(message)
+    case .allBackendsDown(let service): kind(23, service)
+    case .backendsAgain(let service): kind(24, service)
+    case .addressPutBack(let vip): kind(25, vip)
+    case .addressRefused(let vip, let code):
+      kind(26, vip)
+      number(UInt64(bitPattern: Int64(code)))
+    case .addressLost(let vip): kind(27, vip)
+    case .stopping: kind(28, 0)
+    }
+  }
+
+  private mutating func kind(_ kind: UInt8, _ index: Int) {
+    add(kind)
+    number(UInt64(truncatingIfNeeded: index))
+  }
+
+  private mutating func add(_ address: IPAddress) {
+    switch address {
+    case .v4(let v4): number(UInt64(v4.rawValue))
+    case .v6(let v6):
+      number(UInt64(truncatingIfNeeded: v6.rawValue >> 64))
+      number(UInt64(truncatingIfNeeded: v6.rawValue))
+    }
+  }
+
+  private mutating func text(_ text: String) {
+    for byte in text.utf8 { add(byte) }
+    add(0)
+  }
+
+  private mutating func number(_ number: UInt64) {
+    var rest = number
+    while rest > 0x7F {
+      add(UInt8(truncatingIfNeeded: rest) | 0x80)
+      rest >>= 7
+    }
+    add(UInt8(truncatingIfNeeded: rest))
+  }
+
+  @inline(__always)
+  private mutating func add(_ byte: UInt8) { value = (value ^ UInt64(byte)) &* 0x0000_0100_0000_01B3 }
+}

@@ -1,0 +1,175 @@
+import Basis
+import Health
+import VRRP
+import Wire
+
+// Events as bytes.
+
+extension Event {
+  enum Kind: UInt8 {
+    case start = 1, stop, timer, advert, link, address, check, workers, connectionsClosed
+  }
+
+  var kind: Kind {
+    switch self {
+    case .start: .start
+    case .stop: .stop
+    case .timer: .timer
+    case .advert: .advert
+    case .link: .link
+    case .address: .address
+    case .check: .check
+    case .workers: .workers
+    case .connectionsClosed: .connectionsClosed
+    }
+  }
+
+  /// At most this long as bytes, with what stands before it: texts, and numbers of ten bytes at most.
+  var mostBytes: Int {
+    switch self {
+    case .link(let interface, _): 128 + interface.utf8.count
+    case .check(_, _, _, let result): 128 + result.message.utf8.count
+    default: 128
+    }
+  }
+
+  /// All but the kind. Adverts are written by `RecordingWriter` without a copy.
+  func encode(into bytes: inout [UInt8]) {
+    switch self {
+    case .start, .stop, .timer, .advert: break
+    case .link(let interface, let state):
+      BytesOut.text(interface, &bytes)
+      bytes.append((state.isUp ? 1 : 0) | (state.ipv4 != nil ? 2 : 0) | (state.linkLocal != nil ? 4 : 0))
+      if let address = state.ipv4 { BytesOut.fixed(UInt64(address.rawValue), 4, &bytes) }
+      if let address = state.linkLocal { address.encode(into: &bytes) }
+    case .address(let vip, let report):
+      BytesOut.number(vip, &bytes)
+      report.encode(into: &bytes)
+    case .check(let service, let backend, let probe, let result):
+      BytesOut.number(service, &bytes)
+      BytesOut.number(backend, &bytes)
+      BytesOut.number(probe, &bytes)
+      bytes.append(result.verdict == .passed ? 0 : result.verdict == .failed ? 1 : 2)
+      BytesOut.duration(result.latency, &bytes)
+      BytesOut.text(result.message, &bytes)
+    case .workers(let healthy): BytesOut.flag(healthy, &bytes)
+    case .connectionsClosed(let vip, let generation):
+      BytesOut.number(vip, &bytes)
+      BytesOut.number(generation, &bytes)
+    }
+  }
+
+  init(_ kind: Kind, from bytes: inout BytesIn) throws(RecordingError) {
+    switch kind {
+    case .start: self = .start
+    case .stop: self = .stop
+    case .timer: self = .timer
+    case .advert:
+      let envelope = try Envelope(from: &bytes)
+      let count = try bytes.count()
+      self = .advert(envelope, Array(try bytes.take(count)))
+    case .link:
+      let interface = try bytes.text()
+      let flags = try bytes.byte()
+      guard flags < 8 else { throw bytes.malformed("no state of a link") }
+      let ipv4 =
+        flags & 2 != 0 ? IPv4Address(rawValue: UInt32(truncatingIfNeeded: try bytes.fixed(4))) : nil
+      var linkLocal: IPv6Address?
+      if flags & 4 != 0 {
+        guard try bytes.byte() == 6 else { throw bytes.malformed("no IPv6 address") }
+        linkLocal = try IPv6Address(behindFamily: &bytes)
+      }
+      self = .link(interface: interface, LinkState(isUp: flags & 1 != 0, ipv4: ipv4, linkLocal: linkLocal))
+    case .address:
+      let vip = try bytes.index()
+      self = .address(vip: vip, try AddressReport(from: &bytes))
+    case .check:
+      let service = try bytes.index()
+      let backend = try bytes.index()
+      let probe = try bytes.number()
+      let verdict: CheckResult.Verdict
+      switch try bytes.byte() {
+      case 0: verdict = .passed
+      case 1: verdict = .failed
+      case 2: verdict = .unknown
+      default: throw bytes.malformed("no verdict")
+      }
+      let latency = try bytes.duration()
+      self = .check(
+        service: service, backend: backend, probe: probe,
+        CheckResult(verdict, latency: latency, message: try bytes.text()))
+    case .workers: self = .workers(healthy: try bytes.flag())
+    case .connectionsClosed:
+      let vip = try bytes.index()
+      self = .connectionsClosed(vip: vip, generation: try bytes.number())
+    }
+  }
+}
+
+extension Envelope {
+  func encode(into bytes: inout [UInt8]) {
+    BytesOut.text(interface, &bytes)
+    source.encode(into: &bytes)
+    destination.encode(into: &bytes)
+    bytes.append(hopLimit)
+  }
+
+  init(from bytes: inout BytesIn) throws(RecordingError) {
+    let interface = try bytes.text()
+    let source = try IPAddress(from: &bytes)
+    let destination = try IPAddress(from: &bytes)
+    self.init(interface: interface, source: source, destination: destination, hopLimit: try bytes.byte())
+  }
+}
+
+extension AddressReport {
+  func encode(into bytes: inout [UInt8]) {
+    func head(_ kind: UInt8, _ generation: UInt64) {
+      bytes.append(kind)
+      BytesOut.number(generation, &bytes)
+    }
+    func until(_ until: Instant?) {
+      BytesOut.flag(until != nil, &bytes)
+      if let until { BytesOut.signed(until.nanoseconds, &bytes) }
+    }
+    switch self {
+    case .added(let generation, let time):
+      head(0, generation)
+      until(time)
+    case .renewed(let generation, let time):
+      head(1, generation)
+      until(time)
+    case .removed(let generation): head(2, generation)
+    case .failed(let generation, let code):
+      head(3, generation)
+      BytesOut.signed(Int64(code), &bytes)
+    case .vanished(let generation): head(4, generation)
+    case .putBack(let generation): head(5, generation)
+    }
+  }
+
+  init(from bytes: inout BytesIn) throws(RecordingError) {
+    let kind = try bytes.byte()
+    let generation = try bytes.number()
+    switch kind {
+    case 0: self = .added(generation: generation, until: try bytes.instant())
+    case 1: self = .renewed(generation: generation, until: try bytes.instant())
+    case 2: self = .removed(generation: generation)
+    case 3:
+      guard let code = Int32(exactly: try bytes.signed()) else { throw bytes.malformed("no error number") }
+      self = .failed(generation: generation, code: code)
+    case 4: self = .vanished(generation: generation)
+    case 5: self = .putBack(generation: generation)
+    default: throw bytes.malformed("no report about an address")
+    }
+  }
+}
+
+extension BytesIn {
+  fileprivate mutating func instant() throws(RecordingError) -> Instant? {
+    guard try flag() else { return nil }
+    let time = try signed()
+    guard Recording.times.contains(time) else { throw malformed("a time out of all range") }
+    return Instant(nanoseconds: time)
+  }
+}

@@ -1,0 +1,85 @@
+import Basis
+import VRRP
+import Wire
+
+/// One VIP as this node sees it: its election, and what of it is on the interface.
+public struct VirtualAddress: Sendable {
+  /// The states of `roost status`.
+  public enum State: String, Sendable, Hashable { case initialize, backup, active, fault }
+
+  /// What of the VIP is on this node. A generation names one period of ownership; a new one begins with each `take`.
+  public enum Holding: Sendable, Hashable {
+    case nothing
+    /// Ours. `until`: the kernel removes the addresses then, if no renewal is acknowledged; nil where no lease limits them.
+    case held(generation: UInt64, until: Instant?)
+    /// Connections are being finished or reset before the addresses go, at the latest at the instant. `leaving`: the election
+    /// is still ours and adverts go on, because nobody else has taken over yet.
+    case closing(generation: UInt64, until: Instant, lease: Instant?, leaving: Bool)
+    /// The addresses are being removed.
+    case releasing(generation: UInt64)
+  }
+
+  public let settings: VIPSettings
+  let hasServices: Bool
+  /// Nil where the election is fixed.
+  public internal(set) var router: VirtualRouter?
+  public internal(set) var holding = Holding.nothing
+  public internal(set) var link: LinkState?
+  public internal(set) var state = State.initialize
+  /// When `state` began; nil before the start.
+  public internal(set) var since: Instant?
+  /// Why `state` is what it is, for people.
+  public internal(set) var reason = "starting"
+  /// Announcements asked for since the start.
+  public internal(set) var announcements: UInt64 = 0
+
+  var generation: UInt64 = 0
+  var renewal: Instant?
+  /// The announcement that follows next, and how many of the burst are out.
+  var announcement: Instant?
+  var announced = 0
+  /// After the kernel refused the addresses: not again before this.
+  var retry: Instant?
+  var refusals = 0
+
+  init(_ settings: VIPSettings, hasServices: Bool) {
+    self.settings = settings
+    self.hasServices = hasServices
+    if case .vrrp(let election) = settings.election { router = VirtualRouter(election) }
+  }
+
+  /// The VIP's addresses are, or may be, on the interface by this node's doing.
+  public var isHeld: Bool {
+    switch holding {
+    case .held, .closing: true
+    case .nothing, .releasing: false
+    }
+  }
+
+  var isGone: Bool { holding == .nothing }
+
+  func hears(_ id: UInt8, in envelope: Envelope) -> Bool {
+    guard let router else { return false }
+    return router.settings.id == id && envelope.interface == settings.interface
+      && router.settings.family == envelope.source.family
+  }
+
+  /// The source that adverts need: of the election's family. A fixed election sends none.
+  var local: IPAddress? {
+    switch router?.settings.family {
+    case .ipv4: link?.ipv4.map(IPAddress.v4)
+    case .ipv6: link?.linkLocal.map(IPAddress.v6)
+    case nil: nil
+    }
+  }
+
+  var deadline: Instant? {
+    var deadline = earlier(router?.deadline, earlier(renewal, earlier(announcement, retry)))
+    switch holding {
+    case .held(_, let until): deadline = earlier(deadline, until)
+    case .closing(_, let until, let lease, _): deadline = earlier(deadline, earlier(until, lease))
+    case .nothing, .releasing: break
+    }
+    return deadline
+  }
+}

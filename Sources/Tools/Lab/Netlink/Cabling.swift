@@ -1,0 +1,94 @@
+import CLinux
+import Glibc
+import Synchronization
+
+/// The switch's side of the cables, and what it forwards from which port to which. All is done in the switch's namespace.
+///
+/// A cut cable and a lost carrier are one netlink message each on a socket that is open already, so that they happen in the same
+/// instant as a SIGKILL. What concerns pairs of ports is a rule set of nftables' bridge family, replaced as one transaction.
+final class Cabling: Sendable {
+  struct Pair: Hashable, Sendable, Comparable {
+    var from: String
+    var to: String
+    static func < (left: Self, right: Self) -> Bool { (left.from, left.to) < (right.from, right.to) }
+  }
+
+  private let namespace: Namespace
+  private let socket: Int32
+  private let ports: [String: [(name: String, link: Int, index: UInt32)]]
+  private let exchange = Mutex(())
+  private let rules = Mutex<(cut: Set<Pair>, lossy: [Pair: Double])>(([], [:]))
+
+  init(topology: Topology, namespace: Namespace) throws(LabError) {
+    self.namespace = namespace
+    let opened = try namespace.run { () -> (Int32, [String: [(name: String, link: Int, index: UInt32)]]) in
+      var ports: [String: [(name: String, link: Int, index: UInt32)]] = [:]
+      for host in topology.hosts {
+        ports[host.name] = host.interfaces.map { ($0.port, $0.link, if_nametoindex($0.port)) }
+      }
+      return (clinux_lab_netlink(0), ports)
+    }
+    guard opened.0 >= 0 else { throw .system("a netlink socket in \(namespace.name)", opened.0) }
+    socket = opened.0
+    ports = opened.1
+  }
+
+  deinit { close(socket) }
+
+  /// The host's end sees a carrier, or not.
+  func setCarrier(_ host: String, _ isUp: Bool) throws(LabError) {
+    for port in ports[host] ?? [] { try ask(NetlinkRequest.link(index: port.index, isUp: isUp), "the port of \(host)") }
+  }
+
+  /// The cable carries packets, or not; the host's end sees a carrier either way.
+  func setForwarding(_ host: String, _ isForwarding: Bool) throws(LabError) {
+    for port in ports[host] ?? [] {
+      try ask(NetlinkRequest.bridgePort(index: port.index, isForwarding: isForwarding), "the port of \(host)")
+    }
+  }
+
+  /// From now on these paths between hosts carry nothing, and those lose a share of their packets; all others are whole.
+  func setPaths(cut: Set<Pair>, lossy: [Pair: Double]) throws(LabError) {
+    let isSame = rules.withLock { rules in
+      if rules.cut == cut, rules.lossy == lossy { return true }
+      rules = (cut, lossy)
+      return false
+    }
+    if isSame { return }
+    guard let program = Command.find("nft") else {
+      throw LabError(.host, "partitions and losses between nodes need nftables' program nft: apt-get install nftables")
+    }
+    var text = "add table bridge lab\nadd chain bridge lab forward { type filter hook forward priority 0; policy accept; }\n"
+    text += "flush chain bridge lab forward\n"
+    for pair in cut.sorted() {
+      for (from, to) in portPairs(pair) { text += "add rule bridge lab forward iifname \"\(from)\" oifname \"\(to)\" counter drop\n" }
+    }
+    for (pair, share) in lossy.sorted(by: { $0.key < $1.key }) {
+      let perMille = max(0, min(1000, Int((share * 1000).rounded())))
+      for (from, to) in portPairs(pair) where perMille > 0 {
+        text += "add rule bridge lab forward iifname \"\(from)\" oifname \"\(to)\" numgen random mod 1000 < \(perMille) counter drop\n"
+      }
+    }
+    try Command.check([program, "-f", "-"], input: text, in: namespace, doing: "changing what the lab's switch forwards")
+  }
+
+  private func portPairs(_ pair: Pair) -> [(String, String)] {
+    (ports[pair.from] ?? []).flatMap { from in
+      (ports[pair.to] ?? []).filter { $0.link == from.link }.map { (from.name, $0.name) }
+    }
+  }
+
+  private func ask(_ request: [UInt8], _ subject: String) throws(LabError) {
+    let code = exchange.withLock { _ -> Int32 in
+      guard writeAll(socket, request) else { return errno }
+      var buffer = [UInt8](repeating: 0, count: 4096)
+      while true {
+        let count = recv(socket, &buffer, buffer.count, 0)
+        if count < 0, errno == EINTR { continue }
+        if count <= 0 { return errno }
+        if let code = NetlinkReader.answer(in: Array(buffer[..<count])) { return code }
+      }
+    }
+    guard code == 0 else { throw .system("changing \(subject)", code) }
+  }
+}

@@ -1,0 +1,316 @@
+import Basis
+import CLinux
+import Glibc
+import Linux
+
+/// The client's TCP: a connect every 5 ms, requests on kept and on new connections, and long-lived connections on which eight bytes
+/// go and come back ten times a second. All on one thread, paced by a tick of a millisecond.
+final class StreamProbe {
+  static let connectInterval = Duration.milliseconds(5)
+  static let requestPause = Duration.milliseconds(2)
+  static let freshInterval = Duration.milliseconds(10)
+  static let echoInterval = Duration.milliseconds(100)
+  static let timeout = Duration.seconds(1)
+  /// A long-lived connection that is silent for that long is taken for broken.
+  static let silence = Duration.seconds(2)
+  static let keptStreams = 4
+
+  private(set) var samples: [Sample] = []
+  private let specification: ProbeSpecification
+  private let reactor: Reactor
+  private let request: [UInt8]
+  private let lastRequest: [UInt8]
+  private var attempts: [Int32: Attempt] = [:]
+  private var streams: [Stream] = []
+  private var echoes: [Echo] = []
+  private var nextConnect: Instant
+  private var nextFresh: Instant
+  private var tick: Instant
+  private var nextSweep: Instant
+  private var buffer = [UInt8](repeating: 0, count: 16_384)
+
+  /// A connection of its own for one connect or one request.
+  private final class Attempt {
+    let kind: Sample.Kind
+    let start: Instant
+    let registration: Reactor.Registration
+    var response = Response()
+    var isSent = false
+    init(_ kind: Sample.Kind, _ start: Instant, _ registration: Reactor.Registration) {
+      self.kind = kind
+      self.start = start
+      self.registration = registration
+    }
+  }
+
+  /// A connection that is kept for requests, made anew when it breaks.
+  private final class Stream {
+    var descriptor: Int32 = -1
+    var registration: Reactor.Registration?
+    var isConnected = false
+    var response = Response()
+    /// When the request under way was begun.
+    var start: Instant?
+    var next: Instant
+    init(next: Instant) { self.next = next }
+  }
+
+  private final class Echo {
+    let number: UInt16
+    var descriptor: Int32 = -1
+    var registration: Reactor.Registration?
+    var isConnected = false
+    var sent: UInt32 = 0
+    var received: [UInt8] = []
+    var expected: [UInt8] = []
+    var lastHeard: Instant
+    var next: Instant
+    init(number: UInt16, next: Instant) {
+      self.number = number
+      self.next = next
+      lastHeard = next
+    }
+  }
+
+  init(_ specification: ProbeSpecification) throws {
+    self.specification = specification
+    reactor = try Reactor()
+    let host = specification.service?.address ?? ""
+    let name = host.contains(":") ? "[\(host)]" : host
+    request = Array("GET / HTTP/1.1\r\nHost: \(name)\r\nUser-Agent: roost-lab\r\n\r\n".utf8)
+    lastRequest = Array("GET / HTTP/1.1\r\nHost: \(name)\r\nUser-Agent: roost-lab\r\nConnection: close\r\n\r\n".utf8)
+    let now = Clock.now()
+    (nextConnect, nextFresh, tick, nextSweep) = (now, now, now, now)
+    guard specification.service != nil else { return }
+    for index in 0..<Self.keptStreams { streams.append(Stream(next: now + .microseconds(500 * Int64(index)))) }
+    for index in 0..<max(0, min(specification.connections, 10_000)) {
+      // Spread over the interval, so that they do not all send at once.
+      let offset = Self.echoInterval * Double(index) / Double(max(1, specification.connections))
+      echoes.append(Echo(number: UInt16(index), next: now + offset))
+    }
+  }
+
+  /// Until the input ends.
+  func run() throws {
+    var isOver = false
+    try reactor.register(0, .readable) { [self] _ in
+      if read(0, &buffer, buffer.count) <= 0 { isOver = true }
+    }
+    while !isOver {
+      try reactor.turn(deadline: { self.tick }, onDeadline: { self.act(at: $0) })
+    }
+  }
+
+  private func act(at now: Instant) {
+    tick = max(tick + .milliseconds(1), now)
+    guard let service = specification.service else {
+      tick = now + .milliseconds(100)
+      return
+    }
+    if now >= nextConnect {
+      nextConnect = max(nextConnect + Self.connectInterval, now)
+      begin(.connect, service, now)
+    }
+    if now >= nextFresh {
+      nextFresh = max(nextFresh + Self.freshInterval, now)
+      begin(.freshRequest, service, now)
+    }
+    for stream in streams where stream.start == nil && now >= stream.next { send(stream, service, now) }
+    for echo in echoes where now >= echo.next { send(echo, service, now) }
+    if now >= nextSweep {
+      nextSweep = now + .milliseconds(20)
+      sweep(now)
+    }
+  }
+
+  /// What took too long has failed.
+  private func sweep(_ now: Instant) {
+    for (descriptor, attempt) in attempts where now - attempt.start > Self.timeout { finish(descriptor, attempt, nil) }
+    for stream in streams {
+      if let start = stream.start, now - start > Self.timeout { fail(stream, now) }
+    }
+    for echo in echoes where echo.isConnected && now - echo.lastHeard > Self.silence { breakDown(echo, .silent, now) }
+    for echo in echoes where !echo.isConnected && echo.descriptor >= 0 && now - echo.lastHeard > Self.timeout { drop(echo, now) }
+  }
+
+  // MARK: Single attempts
+
+  private func begin(_ kind: Sample.Kind, _ service: Endpoint, _ now: Instant) {
+    let descriptor = service.connecting(SOCK_STREAM)
+    guard descriptor >= 0 else {
+      samples.append(Sample(kind: kind, start: now, duration: nil))
+      return
+    }
+    guard let registration = try? reactor.register(descriptor, .writable, handler: { [self] in proceed(descriptor, $0) }) else {
+      close(descriptor)
+      return
+    }
+    attempts[descriptor] = Attempt(kind, now, registration)
+  }
+
+  private func proceed(_ descriptor: Int32, _ readiness: Reactor.Readiness) {
+    guard let attempt = attempts[descriptor] else { return }
+    if !attempt.isSent {
+      guard socketError(descriptor) == 0 else { return finish(descriptor, attempt, nil) }
+      if attempt.kind == .connect { return finish(descriptor, attempt, Clock.now()) }
+      guard writeAll(descriptor, lastRequest) else { return finish(descriptor, attempt, nil) }
+      attempt.isSent = true
+      try? reactor.modify(attempt.registration, .readable)
+      return
+    }
+    let count = read(descriptor, &buffer, buffer.count)
+    if count < 0, errno == EAGAIN || errno == EINTR { return }
+    guard count > 0 else { return finish(descriptor, attempt, nil) }
+    if let isGood = attempt.response.take(buffer[..<count]) { finish(descriptor, attempt, isGood ? Clock.now() : nil) }
+  }
+
+  private func finish(_ descriptor: Int32, _ attempt: Attempt, _ end: Instant?) {
+    reactor.unregister(attempt.registration)
+    close(descriptor)
+    attempts[descriptor] = nil
+    samples.append(Sample(kind: attempt.kind, start: attempt.start, duration: end.map { $0 - attempt.start }))
+  }
+
+  // MARK: Kept connections
+
+  private func send(_ stream: Stream, _ service: Endpoint, _ now: Instant) {
+    stream.start = now
+    stream.response = Response()
+    if stream.descriptor >= 0, stream.isConnected {
+      if !writeAll(stream.descriptor, request) { fail(stream, now) }
+      return
+    }
+    let descriptor = service.connecting(SOCK_STREAM)
+    guard descriptor >= 0 else { return fail(stream, now) }
+    stream.descriptor = descriptor
+    stream.registration = try? reactor.register(descriptor, .writable) { [self] _ in proceed(stream) }
+  }
+
+  private func proceed(_ stream: Stream) {
+    let now = Clock.now()
+    if !stream.isConnected {
+      guard socketError(stream.descriptor) == 0, writeAll(stream.descriptor, request), let registration = stream.registration
+      else { return fail(stream, now) }
+      stream.isConnected = true
+      try? reactor.modify(registration, .readable)
+      return
+    }
+    let count = read(stream.descriptor, &buffer, buffer.count)
+    if count < 0, errno == EAGAIN || errno == EINTR { return }
+    guard count > 0 else { return fail(stream, now) }
+    guard let start = stream.start, let isGood = stream.response.take(buffer[..<count]) else { return }
+    guard isGood else { return fail(stream, now) }
+    samples.append(Sample(kind: .request, start: start, duration: now - start))
+    stream.start = nil
+    stream.next = now + Self.requestPause
+  }
+
+  /// A break between two requests is no failure of a request: the next one goes over a new connection.
+  private func fail(_ stream: Stream, _ now: Instant) {
+    if let start = stream.start { samples.append(Sample(kind: .request, start: start, duration: nil)) }
+    if let registration = stream.registration { reactor.unregister(registration) }
+    if stream.descriptor >= 0 { close(stream.descriptor) }
+    stream.descriptor = -1
+    stream.registration = nil
+    stream.isConnected = false
+    stream.start = nil
+    stream.next = now + .milliseconds(10)
+  }
+
+  // MARK: Long-lived connections
+
+  private func send(_ echo: Echo, _ service: Endpoint, _ now: Instant) {
+    echo.next = now + Self.echoInterval
+    guard echo.descriptor >= 0 else { return open(echo, service, now) }
+    guard echo.isConnected else { return }
+    let bytes = [UInt8(ascii: "e"), UInt8(ascii: "c")] + withUnsafeBytes(of: echo.number) { Array($0) } + withUnsafeBytes(of: echo.sent) { Array($0) }
+    echo.sent &+= 1
+    echo.expected += bytes
+    if !writeAll(echo.descriptor, bytes) { breakDown(echo, .reset, now) }
+  }
+
+  private func open(_ echo: Echo, _ service: Endpoint, _ now: Instant) {
+    let descriptor = service.connecting(SOCK_STREAM)
+    guard descriptor >= 0 else { return }
+    echo.descriptor = descriptor
+    echo.lastHeard = now
+    echo.expected = []
+    echo.registration = try? reactor.register(descriptor, .writable) { [self] _ in proceed(echo) }
+  }
+
+  private func proceed(_ echo: Echo) {
+    let now = Clock.now()
+    if !echo.isConnected {
+      guard socketError(echo.descriptor) == 0, let registration = echo.registration else { return drop(echo, now) }
+      echo.isConnected = true
+      echo.lastHeard = now
+      try? reactor.modify(registration, .readable)
+      samples.append(Sample(kind: .opened, number: echo.number, start: now, duration: .zero))
+      return
+    }
+    let count = read(echo.descriptor, &buffer, buffer.count)
+    if count < 0, errno == EAGAIN || errno == EINTR { return }
+    if count <= 0 { return breakDown(echo, count < 0 ? .reset : .closed, now) }
+    echo.lastHeard = now
+    guard count <= echo.expected.count, echo.expected.prefix(count).elementsEqual(buffer[..<count]) else {
+      return breakDown(echo, .wrong, now)
+    }
+    echo.expected.removeFirst(count)
+  }
+
+  private func breakDown(_ echo: Echo, _ cause: Sample.Break, _ now: Instant) {
+    samples.append(Sample(kind: .broken, detail: cause.rawValue, number: echo.number, start: now, duration: nil))
+    drop(echo, now)
+  }
+
+  private func drop(_ echo: Echo, _ now: Instant) {
+    if let registration = echo.registration { reactor.unregister(registration) }
+    if echo.descriptor >= 0 { close(echo.descriptor) }
+    echo.descriptor = -1
+    echo.registration = nil
+    echo.isConnected = false
+    echo.lastHeard = now
+  }
+
+  private func socketError(_ descriptor: Int32) -> Int32 {
+    var code: Int32 = 0
+    var length = socklen_t(MemoryLayout<Int32>.size)
+    return getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &code, &length) == 0 ? code : errno
+  }
+}
+
+/// As much of an HTTP response as is needed to know that it came whole, and was a success.
+struct Response {
+  private var head: [UInt8] = []
+  private var bodyLeft: Int?
+  private var isGood = false
+
+  /// True or false when it is complete; nil while more has to come.
+  mutating func take(_ bytes: ArraySlice<UInt8>) -> Bool? {
+    var rest = bytes
+    if bodyLeft == nil {
+      head += rest
+      rest = []
+      guard let end = head.indices.dropFirst(3).first(where: { head[($0 - 3)...$0].elementsEqual([13, 10, 13, 10]) }) else {
+        return head.count > 16_384 ? false : nil
+      }
+      let text = String(decoding: head[...end], as: UTF8.self)
+      let lines = text.split(separator: "\r\n")
+      guard let status = lines.first, status.hasPrefix("HTTP/1."), let length = contentLength(lines) else { return false }
+      isGood = status.dropFirst("HTTP/1.1 ".count).hasPrefix("200")
+      bodyLeft = length
+      rest = head[(end + 1)...]
+    }
+    let left = (bodyLeft ?? 0) - rest.count
+    bodyLeft = left
+    return left > 0 ? nil : isGood && left == 0
+  }
+
+  private func contentLength(_ lines: [Substring]) -> Int? {
+    for line in lines {
+      let parts = line.split(separator: ":", maxSplits: 1)
+      if parts.count == 2, parts[0].lowercased() == "content-length" { return Int(parts[1].drop { $0 == " " }) }
+    }
+    return nil
+  }
+}

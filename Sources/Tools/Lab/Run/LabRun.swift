@@ -1,0 +1,147 @@
+import Basis
+import Configuration
+import Scenario
+
+/// `roost lab run`: a scenario, told to the real cluster as often as wanted, and measured.
+public enum LabRun {
+  public struct Options: Sendable {
+    public var programs: Programs
+    /// The configuration's path, for `roost run`; nil for the built-in one of `DemoConfiguration`.
+    public var configurationFile: String?
+    public var root = LabFolder.defaultRoot
+    public var repetitions = 1
+    /// These nodes run keepalived instead of roost.
+    public var keepalivedNodes: Set<String> = []
+    /// After each repetition, the same one with keepalived on every node, on a lab of its own.
+    public var comparesWithKeepalived = false
+    /// Long-lived connections of the client.
+    public var connections = 100
+    /// Nil: as the scenario says.
+    public var pace: Pace?
+
+    public init(programs: Programs) { self.programs = programs }
+  }
+
+  /// - Parameters:
+  ///   - configuration: nil for a cluster of the scenario's own size and timers, and then without a file.
+  ///   - say: is told what is being done, one line each.
+  ///   - done: is given each scenario's report as soon as there is one.
+  @discardableResult
+  public static func run(
+    _ scenarios: [Scenario], _ configuration: Configuration?, _ options: Options, say: (String) -> Void,
+    done: (ScenarioReport) -> Void = { _ in }
+  ) throws(LabError) -> [ScenarioReport] {
+    var reports: [ScenarioReport] = []
+    var rest = scenarios[...]
+    while let first = rest.first {
+      // Scenarios about the same cluster are told on the same lab.
+      let group = rest.prefix { configuration != nil || ($0.nodes, $0.backends, $0.interval) == (first.nodes, first.backends, first.interval) }
+      rest = rest.dropFirst(group.count)
+      let bench = try LabBench(
+        configuration ?? DemoConfiguration.make(nodes: first.nodes, backends: first.backends, interval: first.interval), options, say: say)
+      defer { bench.remove() }
+      for scenario in group {
+        let report = try bench.measure(scenario, say: say)
+        done(report)
+        reports.append(report)
+      }
+    }
+    return reports
+  }
+}
+
+/// One or two labs side by side, on which scenarios are measured one after the other.
+final class LabBench {
+  private let options: LabRun.Options
+  private let session: Session
+  private let rival: Session?
+  private let interval: Duration
+
+  init(_ configuration: Configuration, _ options: LabRun.Options, say: (String) -> Void) throws(LabError) {
+    self.options = options
+    if case .vrrp(let router)? = configuration.vips.first?.election { interval = router.interval } else { interval = .seconds(1) }
+    let interrupt = try Interrupt()
+    for id in Cluster.removeStale(in: options.root) { say("lab \(id), left behind by a run that was killed: removed") }
+    say("building the lab")
+    func make(_ keepalived: Set<String>) throws(LabError) -> Session {
+      try Session(
+        configuration, file: options.configurationFile, in: options.root, programs: options.programs, keepalived: keepalived,
+        connections: options.connections, interrupt: interrupt)
+    }
+    session = try make(options.keepalivedNodes)
+    if options.comparesWithKeepalived, options.programs.keepalived != nil {
+      do throws(LabError) {
+        rival = try make(Set(configuration.cluster.nodes.map(\.name)))
+      } catch {
+        session.remove()
+        throw error
+      }
+    } else {
+      rival = nil
+    }
+  }
+
+  var daemon: String {
+    let all = Set(session.machines.nodes.map { session.machines.daemon(of: $0).rawValue })
+    return all.count == 1 ? all.first ?? "" : "mixed"
+  }
+
+  func remove() {
+    session.remove()
+    rival?.remove()
+  }
+
+  /// - Parameter withRival: whether the peer is measured too.
+  func measure(_ told: Scenario, withRival: Bool = true, say: (String) -> Void) throws(LabError) -> ScenarioReport {
+    try FaultDriver.check(told, nodes: session.nodeCount, backends: session.backendCount)
+    let scenario = options.pace.map { told.hurried(to: $0) } ?? told
+    var ours: [RunOutcome] = []
+    var theirs: [RunOutcome] = []
+    let count = max(1, options.repetitions)
+    for repetition in 1...count {
+      let prefix = count == 1 ? scenario.name : "\(scenario.name) \(repetition)/\(count)"
+      ours.append(try session.tell(scenario, repetition: repetition) { say("\(prefix), \(daemon): \($0)") })
+      if withRival, let rival {
+        theirs.append(try rival.tell(scenario, repetition: repetition) { say("\(prefix), keepalived: \($0)") })
+      }
+    }
+    let main = scenario.steps.first { $0.action.isFault }?.action.word
+    guard let measured = ScenarioReport.Measured(ours, mainFault: main) else {
+      throw LabError(.usage, "the scenario \(scenario.name) has no step: there is nothing to measure")
+    }
+    var report = ScenarioReport(
+      scenario: scenario.name, title: scenario.title, daemon: daemon, repeat: count, intervalMs: interval.milliseconds,
+      runs: measured.runs, summary: measured.summary, steps: measured.steps, expectations: measured.expectations, peers: nil)
+    if let peer = ScenarioReport.Measured(theirs, mainFault: main) { report.peers = ["keepalived": peer] }
+    return report
+  }
+}
+
+/// How long a hurried telling waits at most: before the first step, between two, and after the last.
+public struct Pace: Sendable, Hashable {
+  public var lead: Duration
+  public var between: Duration
+  public var tail: Duration
+
+  public init(lead: Duration, between: Duration, tail: Duration) {
+    self.lead = lead
+    self.between = between
+    self.tail = tail
+  }
+}
+
+extension Scenario {
+  /// The same steps with no more time than that between them: for who watches.
+  func hurried(to pace: Pace) -> Scenario {
+    var hurried = self
+    var last = Duration.zero
+    var lastTold = Duration.zero
+    for index in steps.indices {
+      lastTold += min(index == 0 ? pace.lead : pace.between, steps[index].at - last)
+      last = steps[index].at
+      hurried.steps[index].at = lastTold
+    }
+    hurried.end = lastTold + min(pace.tail, end - last)
+    return hurried
+  }
+}

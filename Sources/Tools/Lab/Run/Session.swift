@@ -1,0 +1,310 @@
+import Basis
+import CLinux
+import Configuration
+import FoundationEssentials
+import Glibc
+import Linux
+import Scenario
+import Wire
+
+/// A lab with its machines running, in which scenarios are told one after the other.
+final class Session {
+  let cluster: Cluster
+  let machines: Machines
+  private let monitor: AddressMonitor
+  private let driver: FaultDriver
+  private let interrupt: Interrupt
+  private let vip: Configuration.VIP
+  private let service: Configuration.Service?
+  private let programs: Programs
+  private let connections: Int
+
+  init(
+    _ configuration: Configuration, file: String?, in root: String, programs: Programs, keepalived: Set<String>,
+    connections: Int, interrupt: Interrupt
+  ) throws(LabError) {
+    cluster = try Cluster(configuration, in: root, kind: .run, file: file)
+    self.interrupt = interrupt
+    self.programs = programs
+    self.connections = connections
+    let service = configuration.services.first { $0.listen.contains { $0.transport == .tcp } }
+    self.service = service
+    guard let vip = configuration.vips.first(where: { $0.name == service?.vip }) ?? configuration.vips.first else {
+      throw LabError(.usage, "the lab needs a VIP: the configuration has none under 'vips'")
+    }
+    self.vip = vip
+    machines = try Machines(
+      cluster, programs: programs, configurationFile: try Session.configurationFile(file, configuration, cluster),
+      keepalived: keepalived)
+    let hosts = cluster.topology.hosts(.node).map { [cluster] in (name: $0.name, namespace: cluster.namespace(of: $0.name)) }
+    monitor = try AddressMonitor(hosts: hosts, addresses: vip.addresses)
+    let preferred = vip.prefer + configuration.cluster.nodes.map(\.name).filter { !vip.prefer.contains($0) }
+    let backends = (service?.backends ?? []).compactMap { [cluster] in cluster.topology.host(holding: $0.address)?.name }
+    driver = FaultDriver(
+      machines: machines, cabling: try Cabling(topology: cluster.topology, namespace: cluster.manifest.switchNamespace),
+      monitor: monitor, nodes: preferred, backends: backends, addresses: vip.addresses)
+    try machines.startAll()
+  }
+
+  /// The built-in configuration becomes a file of the lab.
+  private static func configurationFile(
+    _ file: String?, _ configuration: Configuration, _ cluster: Cluster
+  ) throws(LabError) -> String {
+    if let file { return file }
+    guard case .vrrp(let router)? = configuration.vips.first?.election else {
+      throw LabError(.usage, "a configuration without a file must be the built-in one")
+    }
+    let path = "\(cluster.folder.path)/roost.yaml"
+    let text = DemoConfiguration.text(
+      nodes: configuration.cluster.nodes.count, backends: configuration.services.first?.backends.count ?? 0,
+      interval: router.interval)
+    guard (try? Data(text.utf8).write(to: URL(filePath: path))) != nil else {
+      throw LabError(.failed, "\(path) can't be written")
+    }
+    return path
+  }
+
+  var nodeCount: Int { driver.nodes.count }
+  var backendCount: Int { driver.backends.count }
+
+  private var interval: Duration {
+    if case .vrrp(let router) = vip.election { return router.interval }
+    return .seconds(1)
+  }
+
+  private var primaryAddress: IPAddress { vip.addresses.first ?? DemoConfiguration.vip }
+
+  func remove() {
+    monitor.stop()
+    cluster.remove()
+  }
+
+  // MARK: Settling
+
+  /// Until the preferred node, and no other, owns the VIP, the service answers the client, and every backend is up.
+  func settle() throws(LabError) {
+    try driver.heal()
+    let deadline = Clock.now() + .seconds(20) + interval * 10
+    try hold(until: deadline, "no node, or the wrong one, owns \(primaryAddress)") { () throws(LabError) in self.isOwnedAsPreferred }
+    if let service {
+      let endpoint = Endpoint(primaryAddress, service.listen.first?.ports.lowerBound ?? 80)
+      try hold(until: deadline, "\(endpoint.address) port \(endpoint.port) does not answer the client") { () throws(LabError) in
+        try self.answers(endpoint)
+      }
+      try hold(until: deadline, "a backend is not up") { () throws(LabError) in self.backendsAreUp }
+    }
+    // Elections and announcements that are still under way have ended by then.
+    try interrupt.wait(min(interval * 2, .milliseconds(500)))
+  }
+
+  private var isOwnedAsPreferred: Bool {
+    vip.addresses.allSatisfy { monitor.holders(of: $0) == Array(driver.nodes.prefix(1)) }
+  }
+
+  private func hold(
+    until deadline: Instant, _ complaint: String, _ condition: () throws(LabError) -> Bool
+  ) throws(LabError) {
+    while true {
+      if try condition() { return }
+      guard Clock.now() < deadline else {
+        throw LabError(.failed, "the cluster does not settle: \(complaint)\(lastWords())")
+      }
+      try interrupt.wait(.milliseconds(5))
+    }
+  }
+
+  /// The end of each node's log, for the error.
+  private func lastWords() -> String {
+    machines.nodes.map { node in
+      let running = machines.isRunning(node) ? "" : " (not running)"
+      let lines = (readSmallFile(machines.log(of: node)) ?? "").split(separator: "\n").suffix(4)
+      return "\n  \(node)\(running): " + (lines.isEmpty ? "no word" : lines.joined(separator: "\n    "))
+    }.joined()
+  }
+
+  /// One request from the client's namespace.
+  private func answers(_ endpoint: Endpoint) throws(LabError) -> Bool {
+    try cluster.namespace(of: Topology.client).run {
+      let descriptor = endpoint.connecting(SOCK_STREAM)
+      guard descriptor >= 0 else { return false }
+      defer { close(descriptor) }
+      var polled = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+      guard poll(&polled, 1, 200) == 1, writeAll(descriptor, Array("GET / HTTP/1.0\r\nHost: lab\r\n\r\n".utf8)) else { return false }
+      polled.events = Int16(POLLIN)
+      guard poll(&polled, 1, 500) == 1 else { return false }
+      var bytes = [UInt8](repeating: 0, count: 16)
+      return read(descriptor, &bytes, bytes.count) >= 12 && bytes.starts(with: "HTTP/1.".utf8)
+    }
+  }
+
+  // MARK: Asking a node
+
+  private struct Status: Decodable {
+    struct Service: Decodable {
+      struct Backend: Decodable {
+        var name: String
+        var state: String
+      }
+      var name: String
+      var backends: [Backend]
+    }
+    var services: [Service]
+  }
+
+  /// What `roost status` says on the node; nil where nothing answers, and with keepalived.
+  private func status(of node: String) -> Status? {
+    guard machines.daemon(of: node) == .roost, let roost = programs.roost, machines.isRunning(node) else { return nil }
+    let answer = try? Command.run([roost, "status", "--json", "--socket", machines.socket(of: node)])
+    guard let answer, answer.status == 0 else { return nil }
+    return try? JSONDecoder().decode(Status.self, from: Data(answer.output.utf8))
+  }
+
+  private var backendsAreUp: Bool {
+    for node in machines.nodes where machines.daemon(of: node) == .roost && machines.isRunning(node) {
+      guard let status = status(of: node) else { return false }
+      if status.services.contains(where: { $0.backends.contains { $0.state != "up" } }) { return false }
+    }
+    return true
+  }
+
+  /// Nil where nobody can tell.
+  private func ownerSays(backend index: Int) -> String? {
+    guard let owner = driver.resolve(.owner).first, let service, service.backends.indices.contains(index),
+      let status = status(of: owner)
+    else { return nil }
+    let name = service.backends[index].name
+    return status.services.first { $0.name == service.name }?.backends.first { $0.name == name }?.state
+  }
+
+  // MARK: Telling
+
+  private enum Deed {
+    case step(Int)
+    case resume(String)
+    case ask(expectation: Int, backend: Int, isUp: Bool)
+  }
+
+  /// Tells the scenario once to the running cluster and gives what came of it.
+  func tell(
+    _ scenario: Scenario, repetition: Int, say: (String) -> Void
+  ) throws(LabError) -> RunOutcome {
+    say("waiting until \(driver.nodes.first ?? "a node") owns \(primaryAddress)")
+    try settle()
+    let prober = try startProber()
+    // The long-lived connections are made, and the noise floor is measured, before time zero and until the first step.
+    try interrupt.wait(.milliseconds(400))
+    driver.forgetHistory()
+    let zero = Clock.now()
+    var moments: [Instant] = []
+    var answers: [Int: (backend: String?, isUp: Bool)] = [:]
+    var agenda: [(at: Instant, deed: Deed)] = scenario.steps.indices.map { (zero + scenario.steps[$0].at, .step($0)) }
+    for (index, expectation) in scenario.expectations.enumerated() {
+      guard case .backend(let backend, let isUp, let within, let moment) = expectation.claim else { continue }
+      for step in scenario.steps(of: moment) {
+        agenda.append((zero + scenario.steps[step].at + within.duration(interval: interval), .ask(expectation: index, backend: backend, isUp: isUp)))
+      }
+    }
+    while let next = agenda.indices.min(by: { (agenda[$0].at, $0) < (agenda[$1].at, $1) }) {
+      let (at, deed) = agenda.remove(at: next)
+      try interrupt.wait(until: at)
+      switch deed {
+      case .step(let index):
+        let step = scenario.steps[index]
+        say("\(step.action.word), then watching for \(seconds(scenario.window(of: index)))")
+        moments.append(Clock.now())
+        try driver.perform(step.action)
+        if case .stall(_, let duration) = step.action {
+          for node in driver.stalled { agenda.append((at + duration, .resume(node))) }
+        }
+      case .resume(let node): driver.resume(node)
+      case .ask(let index, let backend, let isUp):
+        let state = ownerSays(backend: backend)
+        if answers[index].map({ ($0.backend == "up") == $0.isUp }) ?? true { answers[index] = (state, isUp) }
+      }
+    }
+    try interrupt.wait(until: zero + scenario.end)
+    let end = Clock.now()
+    let record = ClientRecord(try prober.finish())
+    let evaluation = Evaluation(
+      scenario: scenario, interval: interval, zero: zero, end: end, moments: moments, record: record,
+      timeline: OwnershipTimeline(
+        addresses: vip.addresses, nodes: driver.nodes, changes: monitor.changes, connectivity: driver.history),
+      nodes: driver.nodes, answers: answers)
+    return evaluation.outcome(repetition: repetition)
+  }
+
+  private func seconds(_ window: Range<Duration>) -> String {
+    let tenths = ((window.upperBound - window.lowerBound).milliseconds / 100).rounded() / 10
+    return "\(tenths) s"
+  }
+
+  private func startProber() throws(LabError) -> RunningProber {
+    let folder = cluster.folder.hostFolder(Topology.client)
+    let specification = ProbeSpecification(
+      datagrams: Endpoint(primaryAddress, machines.datagramPort),
+      service: service.map { Endpoint(primaryAddress, $0.listen.first?.ports.lowerBound ?? 80) }, connections: connections,
+      nodes: driver.nodes, output: "\(folder)/samples")
+    return try RunningProber(specification, machines: machines, helper: programs.helper, folder: folder)
+  }
+}
+
+/// The prober's process, and the pipes to it.
+final class RunningProber {
+  private let child: Child
+  private let specification: ProbeSpecification
+  private var input: Int32
+  private let output: Int32
+
+  init(_ specification: ProbeSpecification, machines: Machines, helper: [String], folder: String) throws(LabError) {
+    self.specification = specification
+    let file = "\(folder)/probe.json"
+    guard let data = try? JSONEncoder().encode(specification), (try? data.write(to: URL(filePath: file))) != nil else {
+      throw LabError(.failed, "\(file) can't be written")
+    }
+    let toChild = try Command.pipe()
+    let fromChild = try Command.pipe()
+    input = toChild.writing
+    output = fromChild.reading
+    defer {
+      close(toChild.reading)
+      close(fromChild.writing)
+    }
+    child = try machines.start(
+      Topology.client, helper + ["probe", file], log: "\(folder)/probe.log", input: toChild.reading, output: fromChild.writing)
+    try expect("ready", within: .seconds(5))
+  }
+
+  deinit {
+    if input >= 0 { close(input) }
+    close(output)
+    child.signal(SIGKILL)
+    _ = child.hasEnded()
+  }
+
+  /// Ends it and gives what it saw.
+  func finish() throws(LabError) -> [Sample] {
+    close(input)
+    input = -1
+    try expect("done", within: .seconds(30))
+    guard let data = try? Data(contentsOf: URL(filePath: specification.output)), let samples = Sample.decode([UInt8](data)) else {
+      throw LabError(.failed, "the prober's samples in \(specification.output) can't be read")
+    }
+    return samples
+  }
+
+  private func expect(_ word: String, within limit: Duration) throws(LabError) {
+    let deadline = Clock.now() + limit
+    var text = ""
+    var bytes = [UInt8](repeating: 0, count: 256)
+    while !text.contains(word) {
+      var polled = pollfd(fd: output, events: Int16(POLLIN), revents: 0)
+      let left = Int32(clamping: Int((deadline - Clock.now()).milliseconds.rounded(.up)))
+      guard left > 0, poll(&polled, 1, left) == 1 else { throw LabError(.failed, "the prober did not say '\(word)' in time") }
+      let count = read(output, &bytes, bytes.count)
+      guard count > 0 else {
+        throw LabError(.failed, "the prober ended: see probe.log of the lab")
+      }
+      text += String(decoding: bytes[..<count], as: UTF8.self)
+    }
+  }
+}

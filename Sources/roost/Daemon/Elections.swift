@@ -1,0 +1,101 @@
+import Basis
+import Linux
+import Node
+import VRRP
+import Wire
+
+/// The VRRP sockets of the loop: one an interface and family, opened when the interface is there and anew when it is another one.
+final class Elections {
+  private struct Key: Hashable {
+    let interface: String
+    let family: AddressFamily
+  }
+
+  private struct Open {
+    let socket: VRRPSocket
+    let registration: Reactor.Registration
+  }
+
+  /// For each VIP with an election: its socket's key.
+  private let keys: [Key?]
+  private let wanted: Set<Key>
+  private var open: [Key: Open] = [:]
+  /// For each VIP: its socket while there is one, so that sending needs no look-up.
+  private var sockets: [VRRPSocket?]
+  /// For each VIP: where its adverts come from.
+  private var sources: [IPAddress?]
+  /// Adverts that the kernel would not send, for each VIP.
+  private(set) var failures: [UInt64]
+
+  /// Longer than any advert: 8 + 255 × 16 bytes, and an IPv4 header with all its options.
+  private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 8192, alignment: 16)
+
+  init(_ settings: NodeSettings) {
+    keys = settings.vips.map { vip in
+      guard case .vrrp(let router) = vip.election else { return nil }
+      return Key(interface: vip.interface, family: router.family)
+    }
+    wanted = Set(keys.compactMap { $0 })
+    sockets = keys.map { _ in nil }
+    sources = keys.map { _ in nil }
+    failures = keys.map { _ in 0 }
+  }
+
+  deinit { buffer.deallocate() }
+
+  /// Opens, or opens again, what an interface needs now.
+  func follow(
+    _ interface: InterfaceState, _ reactor: Reactor, onReadable: @escaping (VRRPSocket) -> Void
+  ) throws(SystemError) {
+    for family in [AddressFamily.ipv4, .ipv6] {
+      let key = Key(interface: interface.name, family: family)
+      guard wanted.contains(key) else { continue }
+      if let old = open[key], old.socket.index != interface.index {
+        reactor.unregister(old.registration)
+        open[key] = nil
+      }
+      if open[key] == nil, interface.exists {
+        let socket = try VRRPSocket(interface: interface.name, index: interface.index, family: family)
+        let registration = try reactor.register(socket.descriptor, .readable) { _ in onReadable(socket) }
+        open[key] = Open(socket: socket, registration: registration)
+      }
+      let source: IPAddress? =
+        switch family {
+        case .ipv4: interface.ipv4.map { .v4($0.address) }
+        case .ipv6: interface.linkLocal.map { .v6($0) }
+        }
+      for vip in keys.indices where keys[vip] == key {
+        sockets[vip] = open[key]?.socket
+        sources[vip] = source
+      }
+    }
+  }
+
+  /// Hands every message that waits to `body`, in the order in which they came.
+  func drain(_ socket: VRRPSocket, _ body: (UnsafeRawBufferPointer, Envelope) -> Void) throws(SystemError) {
+    while let received = try socket.receive(into: buffer) {
+      let envelope = Envelope(
+        interface: socket.interface, source: received.source, destination: received.destination,
+        hopLimit: received.hopLimit)
+      body(UnsafeRawBufferPointer(rebasing: buffer[received.payload]), envelope)
+    }
+  }
+
+  /// Sends an advert. False where the kernel would not, or the interface is not there.
+  @discardableResult
+  func send(_ message: [UInt8], to destination: Destination, vip: Int) -> Bool {
+    guard let socket = sockets[vip], let source = sources[vip] else { return false }
+    let address =
+      switch destination {
+      case .multicast: VRRPSocket.group(socket.family)
+      case .unicast(let peer): peer
+      }
+    do throws(SystemError) {
+      try socket.send(message, to: address, from: source)
+      return true
+    } catch {
+      failures[vip] &+= 1
+      return false
+    }
+  }
+}

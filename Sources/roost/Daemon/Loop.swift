@@ -1,0 +1,241 @@
+import Basis
+import Glibc
+import Linux
+import Node
+import Prober
+import Proxy
+import Synchronization
+import Telemetry
+import VRRP
+import Wire
+
+/// The loop thread: events from every side into `Node`, its effects out to every side.
+///
+/// It never waits for anything but its reactor: what may take time (netlink writes, checks, log lines, reports) is handed to a
+/// thread of its own through a mailbox and comes back through `mailbox`.
+final class Loop {
+  /// What other threads tell the loop.
+  enum Message: Sendable {
+    case event(Event)
+    /// Give a copy of the state to the closure, which hands it on at once.
+    case snapshot(@Sendable (Snapshot) -> Void)
+    /// The address thread did something, or saw something.
+    case addresses(AddressThread.Report)
+  }
+
+  /// The state at one moment. `Node` is a value, so this costs a few retains.
+  struct Snapshot: Sendable {
+    let node: Node
+    let now: Instant
+    let wall: WallTime
+    let statistics: ReactorStatistics
+  }
+
+  /// The parts that effects go to.
+  struct Parts {
+    let addresses: AddressThread
+    let proxy: ProxyEngine?
+    let prober: Prober?
+    let log: Log
+    let recorder: Recorder?
+  }
+
+  private let plan: DaemonPlan
+  private var node: Node
+  private let parts: Parts
+  private let reactor: Reactor
+  private let mailbox: Mailbox<Message>
+  private let elections: Elections
+  private let proxyIndices: [[Int]]
+  private var beats: Beats
+  private let settings: NodeSettings
+  private let started = Clock.now()
+  /// Interfaces of VIPs of which nothing was reported yet.
+  private var unseen: Set<String>
+  /// Why the loop had to end, if it did not end by itself.
+  private var failure: SystemError?
+
+  init(_ plan: DaemonPlan, _ parts: Parts, mailbox: Mailbox<Message>, seed: UInt64) throws(SystemError) {
+    self.plan = plan
+    self.parts = parts
+    self.mailbox = mailbox
+    settings = plan.node
+    node = Node(plan.node, seed: seed)
+    reactor = try Reactor()
+    elections = Elections(plan.node)
+    proxyIndices = plan.node.vips.indices.map { plan.proxyIndices(ofVIP: $0) }
+    beats = Beats()
+    unseen = Set(plan.watched)
+  }
+
+  /// Runs until the node has stopped politely. Call it on the thread that is to be the loop.
+  func run() throws(SystemError) {
+    try mailbox.attach(to: reactor) { [unowned self] in receive($0) }
+    if unseen.isEmpty { give(.start, at: Clock.now()) }
+    try reactor.run(
+      deadline: { [unowned self] in earlier(node.deadline, beats.next) },
+      onDeadline: { [unowned self] now in
+        if let due = beats.next, due <= now { beat(now) }
+        if let due = node.deadline, due <= now { give(.timer, at: now) }
+      })
+    if let failure { throw failure }
+  }
+
+  /// SIGTERM and SIGINT stop politely; SIGHUP is `onHangup`.
+  func listen(to signals: consuming SignalReader, onHangup: @escaping () -> Void) throws(SystemError) {
+    let reader = SignalBox(signals)
+    try reactor.register(reader.signals.descriptor, .readable) { [unowned self] _ in
+      while let (signal, _) = reader.signals.next() {
+        if signal == SIGHUP { onHangup() } else { give(.stop, at: Clock.now()) }
+      }
+    }
+  }
+
+  // MARK: In
+
+  private func receive(_ message: Message) {
+    switch message {
+    case .event(let event): give(event, at: Clock.now())
+    case .snapshot(let reply):
+      reply(Snapshot(node: node, now: Clock.now(), wall: Clock.wall(), statistics: reactor.statistics))
+    case .addresses(let report): receive(report)
+    }
+  }
+
+  private func give(_ event: Event, at now: Instant) {
+    parts.recorder?.record(event, at: now)
+    node.handle(event, at: now) { perform($0) }
+  }
+
+  private func receive(_ report: AddressThread.Report) {
+    let now = Clock.now()
+    switch report {
+    case .added(let vip, let generation, let until):
+      give(.address(vip: vip, .added(generation: generation, until: until)), at: now)
+    case .renewed(let vip, let generation, let until):
+      give(.address(vip: vip, .renewed(generation: generation, until: until)), at: now)
+    case .removed(let vip, let generation):
+      give(.address(vip: vip, .removed(generation: generation)), at: now)
+    case .failed(let vip, let generation, let error):
+      parts.log.write(.error, "vip \(settings.vips[vip].name): \(error)")
+      give(.address(vip: vip, .failed(generation: generation, code: error.code)), at: now)
+    case .vanished(let vip, let generation, let cause):
+      parts.log.write(.warning, "vip \(settings.vips[vip].name): address is gone (\(cause.rawValue))")
+      give(.address(vip: vip, .vanished(generation: generation)), at: now)
+    case .putBack(let vip, let generation, _):
+      give(.address(vip: vip, .putBack(generation: generation)), at: now)
+    case .interface(let interface): linkChanged(interface, at: now)
+    case .strayRemoved(let vip, let address):
+      parts.log.write(
+        .warning, "vip \(settings.vips[vip].name): \(address) was on the interface though another node owns it; removed")
+    case .swept(let vip, let address, let interface):
+      parts.log.write(
+        .notice, "vip \(settings.vips[vip].name): removed \(address) from \(interface), left there by an earlier life")
+    case .announcementFailed(let vip, let error):
+      parts.log.write(.warning, "vip \(settings.vips[vip].name): can't announce: \(error)")
+    case .blind(let error): parts.log.write(.error, "the kernel's addresses can't be read: \(error)")
+    case .ended(let error?): addressThreadDied(error)
+    case .ended(nil): break
+    }
+  }
+
+  /// Without it nothing can be taken or let go, so the process ends; its leases remove what it held.
+  private func addressThreadDied(_ error: SystemError) {
+    parts.log.write(.error, "the address thread ended: \(error)")
+    failure = error
+    reactor.stop()
+  }
+
+  private func linkChanged(_ interface: InterfaceState, at now: Instant) {
+    do throws(SystemError) {
+      try elections.follow(interface, reactor) { [unowned self] socket in drain(socket) }
+    } catch {
+      parts.log.write(.error, "no adverts on \(interface.name): \(error)")
+    }
+    let state = LinkState(isUp: interface.isUp, ipv4: interface.ipv4?.address, linkLocal: interface.linkLocal)
+    give(.link(interface: interface.name, state), at: now)
+    // The node begins when it has seen all its interfaces once, so that none is taken for missing.
+    if unseen.remove(interface.name) != nil, unseen.isEmpty { give(.start, at: now) }
+  }
+
+  private func drain(_ socket: VRRPSocket) {
+    do throws(SystemError) {
+      try elections.drain(socket) { bytes, envelope in
+        let now = Clock.now()
+        parts.recorder?.record(bytes.bytes, in: envelope, at: now)
+        node.receive(bytes.bytes, in: envelope, at: now) { perform($0) }
+      }
+    } catch {
+      parts.log.write(.error, "\(error)")
+    }
+  }
+
+  // MARK: Out
+
+  private func perform(_ effect: Effect) {
+    parts.recorder?.decided(effect)
+    switch effect {
+    case .transmit(let vip, let message, let destination):
+      elections.send(message, to: destination, vip: vip)
+    case .take(let vip, let generation, let lease):
+      if let proxy = parts.proxy, !proxyIndices[vip].isEmpty { proxy.resume(proxyIndices[vip]) }
+      parts.addresses.take(vip, generation: generation, lease: lease)
+    case .renew(let vip, let generation, let lease):
+      parts.addresses.renew(vip, generation: generation, lease: lease)
+    case .release(let vip, let generation):
+      parts.addresses.release(vip, generation: generation)
+    case .announce(let vip, let generation):
+      parts.addresses.announce(vip, generation: generation)
+    case .closeConnections(let vip, let generation, let limit):
+      closeConnections(vip: vip, generation: generation, within: limit)
+    case .probe(let service, let backend, let number):
+      if let index = plan.probeIndex(service: service, backend: backend) { parts.prober?.probe(index, number: number) }
+    case .backend(let service, let backend, let state):
+      backendChanged(service: service, backend: backend, state)
+    case .report(let occurrence):
+      parts.log.write(settings.level(of: occurrence), settings.text(of: occurrence))
+    case .stopped: reactor.stop()
+    }
+  }
+
+  private func closeConnections(vip: Int, generation: UInt64, within limit: Duration) {
+    let closed = Message.event(.connectionsClosed(vip: vip, generation: generation))
+    guard let proxy = parts.proxy, !proxyIndices[vip].isEmpty else {
+      mailbox.send(closed)
+      return
+    }
+    proxy.closeConnections(proxyIndices[vip], within: limit) { [mailbox] in mailbox.send(closed) }
+  }
+
+  private func backendChanged(service: Int, backend: Int, _ state: BackendState) {
+    guard let proxy = parts.proxy else { return }
+    for index in plan.proxyIndices[service] {
+      proxy.setBackend(
+        service: index, backend: backend, usable: state == .up || state == .unknown,
+        weight: plan.proxied[index].backends[backend].weight)
+    }
+  }
+
+  // MARK: Beats
+
+  /// A look at the workers ten times a second.
+  private func beat(_ now: Instant) {
+    beats.next = now + Beats.interval
+    guard let proxy = parts.proxy else { return }
+    let healthy = proxy.beats().allSatisfy { now - ($0 ?? started) < Beats.longestSilence }
+    if healthy != node.workersAreHealthy { give(.workers(healthy: healthy), at: now) }
+  }
+}
+
+/// When the workers are looked at, and how long one may be silent. Each turns ten times a second even if it has nothing to do.
+struct Beats {
+  static let interval = Duration.milliseconds(100)
+  static let longestSilence = Duration.seconds(1)
+  var next: Instant? = Clock.now()
+}
+
+/// A place for a noncopyable value that a handler keeps.
+private final class SignalBox {
+  let signals: SignalReader
+  init(_ signals: consuming SignalReader) { self.signals = signals }
+}

@@ -1,0 +1,64 @@
+import Glibc
+import Linux
+
+/// The folder that belongs to one running daemon: `daemon.pid`, locked for as long as the daemon lives.
+final class StateFolder {
+  let path: String
+  private let lock: Int32
+
+  /// Makes the folder where it is missing (mode 0755; what is secret in it has a mode of its own).
+  init(_ path: String) throws(StateFolderError) {
+    self.path = path
+    try Self.makeFolders(path)
+    let file = path + "/daemon.pid"
+    let descriptor = open(file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o644)
+    guard descriptor >= 0 else { throw .system(.last("open", file)) }
+    guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+      let owner = Self.read(descriptor)
+      close(descriptor)
+      throw .inUse(path: path, pid: owner)
+    }
+    let pid = Array("\(getpid())\n".utf8)
+    guard ftruncate(descriptor, 0) == 0, pwrite(descriptor, pid, pid.count, 0) == pid.count else {
+      let error = SystemError.last("write", file)
+      close(descriptor)
+      throw .system(error)
+    }
+    lock = descriptor
+  }
+
+  /// Polite end: the pid file goes; the folder stays.
+  func release() {
+    unlink(path + "/daemon.pid")
+    close(lock)
+  }
+
+  private static func read(_ descriptor: Int32) -> Int32? {
+    var bytes = [UInt8](repeating: 0, count: 16)
+    let count = pread(descriptor, &bytes, bytes.count, 0)
+    guard count > 0 else { return nil }
+    return Int32(String(decoding: bytes.prefix(count).prefix { 48...57 ~= $0 }, as: UTF8.self))
+  }
+
+  private static func makeFolders(_ path: String) throws(StateFolderError) {
+    var partial = path.hasPrefix("/") ? "" : "."
+    for part in path.split(separator: "/") {
+      partial += "/\(part)"
+      if mkdir(partial, 0o755) != 0, errno != EEXIST { throw .system(.last("mkdir", partial)) }
+    }
+  }
+}
+
+enum StateFolderError: Error, CustomStringConvertible {
+  case inUse(path: String, pid: Int32?)
+  case system(SystemError)
+
+  var description: String {
+    switch self {
+    case .inUse(let path, let pid):
+      "another roost\(pid.map { " (pid \($0))" } ?? "") uses the state folder \(path); "
+        + "stop it, or give this one a folder of its own with --state"
+    case .system(let error): error.description
+    }
+  }
+}

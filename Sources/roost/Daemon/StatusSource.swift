@@ -1,0 +1,153 @@
+import Basis
+import Configuration
+import Control
+import Linux
+import Node
+import Proxy
+import Synchronization
+import Telemetry
+import VRRP
+import Wire
+
+/// What the control socket serves: a copy of the node's state, made into a report on the log's thread.
+struct StatusSource: Sendable {
+  private let plan: DaemonPlan
+  private let proxy: ProxyEngine?
+  private let mailbox: Mailbox<Loop.Message>
+  private let log: Log
+  private let started = Clock.now()
+
+  init(_ plan: DaemonPlan, proxy: ProxyEngine?, mailbox: Mailbox<Loop.Message>, log: Log) {
+    self.plan = plan
+    self.proxy = proxy
+    self.mailbox = mailbox
+    self.log = log
+  }
+
+  var routes: ControlRoutes {
+    var routes = ControlRoutes()
+    routes.on("GET", "/status") { _, answer in
+      mailbox.send(
+        .snapshot { snapshot in
+          // On the loop's thread: hand it on and be gone.
+          let accepted = log.perform { answer(ControlResponse(body: report(snapshot).json() + [0x0A])) }
+          if !accepted { answer(.error(503, "too much waits to be written already; try again")) }
+        })
+    }
+    return routes
+  }
+
+  private func report(_ snapshot: Loop.Snapshot) -> StatusReport {
+    let traffic = proxy?.snapshot() ?? []
+    let clock = Times(snapshot)
+    return StatusReport(
+      node: plan.name, version: Roost.version, uptime_ms: (snapshot.now - started).milliseconds,
+      config_hash: plan.configuration.hash,
+      loop: .init(
+        turns: snapshot.statistics.turns, late_max_ms: snapshot.statistics.latenessMaximum.milliseconds),
+      vips: snapshot.node.vips.map { vip($0, clock) },
+      services: snapshot.node.services.indices.map { service($0, snapshot.node, traffic, clock) },
+      peers: peers(snapshot))
+  }
+
+  // MARK: VIPs
+
+  private func vip(_ vip: VirtualAddress, _ clock: Times) -> StatusReport.VIP {
+    var owner: String?
+    if vip.state == .active {
+      owner = plan.name
+    } else if vip.state == .backup, let heard = vip.router?.owner {
+      owner = nodeName(heard.address)
+    }
+    return StatusReport.VIP(
+      name: vip.settings.name, addresses: vip.settings.addresses.map(\.description), interface: vip.settings.interface,
+      state: vip.state.rawValue, owner: owner, priority: vip.router.map { Int($0.settings.priority) },
+      since: vip.since.map(clock.text), reason: vip.reason, announcements: vip.announcements,
+      interval_ms: vip.router.map { $0.interval.milliseconds }, adverts: adverts(vip.router))
+  }
+
+  private func adverts(_ router: VirtualRouter?) -> [String: UInt64] {
+    guard let counters = router?.counters else { return [:] }
+    var adverts = ["sent": counters.sent, "accepted": counters.accepted]
+    for reason in Discard.allCases where counters[reason] > 0 { adverts["discarded: \(reason)"] = counters[reason] }
+    return adverts
+  }
+
+  /// A node of the cluster by an address of its; else the address, for a stranger's advert is worth seeing. An IPv6 link-local
+  /// address, from which IPv6 adverts come, is in nobody's configuration.
+  private func nodeName(_ address: IPAddress) -> String {
+    plan.configuration.cluster.nodes.first { $0.addresses.contains(address) }?.name ?? address.description
+  }
+
+  // MARK: Services
+
+  private func service(
+    _ index: Int, _ node: Node, _ traffic: [ServiceSnapshot], _ clock: Times
+  ) -> StatusReport.Service {
+    let configured = plan.configuration.services[index]
+    let state = node.services[index]
+    let carried = plan.proxyIndices[index].filter(traffic.indices.contains).map { traffic[$0] }
+    return StatusReport.Service(
+      name: configured.name, vip: configured.vip,
+      listen: configured.listen.map(\.description).joined(separator: ", "), mode: configured.mode.rawValue,
+      balance: configured.balance.rawValue, state: state.isDown ? "down" : "up",
+      refused_at_limit: carried.reduce(0) { $0 + $1.refusedAtLimit },
+      refused_no_backend: carried.reduce(0) { $0 + $1.noBackend },
+      backends: configured.backends.indices.map { backend in
+        let parts = carried.map { $0.backends[backend] }
+        return StatusReport.Backend(
+          name: configured.backends[backend].name, address: address(configured.backends[backend], of: configured),
+          state: state.backends[backend].state.rawValue, weight: configured.backends[backend].weight,
+          connections: Int(parts.reduce(0) { $0 + $1.connections }),
+          connections_total: parts.reduce(0) { $0 + $1.total },
+          connect_failures: parts.reduce(0) { $0 + $1.failedConnects },
+          bytes_in: parts.reduce(0) { $0 + $1.bytesToBackend }, bytes_out: parts.reduce(0) { $0 + $1.bytesToClient },
+          check: check(state.backends[backend], clock))
+      })
+  }
+
+  private func check(_ backend: ServiceState.BackendStatus, _ clock: Times) -> StatusReport.Check? {
+    guard let monitor = backend.monitor else { return nil }
+    return StatusReport.Check(
+      last_ms: monitor.last?.latency.milliseconds, since: monitor.since.map(clock.text), message: monitor.last?.message)
+  }
+
+  private func address(_ backend: Configuration.Backend, of service: Configuration.Service) -> String {
+    guard let port = backend.port ?? service.listen.first?.ports.lowerBound else { return backend.address.description }
+    return switch backend.address {
+    case .v4: "\(backend.address):\(port)"
+    case .v6: "[\(backend.address)]:\(port)"
+    }
+  }
+
+  // MARK: Peers
+
+  /// VRRP hears owners only, so a peer that is a backup of everything is not known to be there.
+  private func peers(_ snapshot: Loop.Snapshot) -> [StatusReport.Peer] {
+    plan.configuration.cluster.nodes.filter { $0.name != plan.name }.map { peer in
+      let heard = snapshot.node.vips
+        .compactMap { $0.router?.owner }
+        .filter { peer.addresses.contains($0.address) }
+        .map(\.heard).max()
+      let longest = snapshot.node.vips.compactMap { $0.router?.interval }.max() ?? .seconds(1)
+      let silence = heard.map { snapshot.now - $0 }
+      let isHeard = silence.map { $0 < longest * 3 } ?? false
+      return StatusReport.Peer(
+        name: peer.name, address: peer.addresses.first?.description ?? "", state: isHeard ? "up" : "unknown",
+        last_seen_ms: silence?.milliseconds)
+    }
+  }
+}
+
+/// Instants since boot as times of day.
+private struct Times {
+  private let now: Instant
+  private let wall: WallTime
+
+  init(_ snapshot: Loop.Snapshot) {
+    now = snapshot.now
+    wall = snapshot.wall
+  }
+
+  func text(_ instant: Instant) -> String { (wall - (now - instant)).description }
+}

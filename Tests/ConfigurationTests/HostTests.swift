@@ -1,0 +1,150 @@
+import Foundation
+import Testing
+import Wire
+
+@testable import Configuration
+
+private func address(_ text: String, _ length: Int) throws -> HostFacts.Address {
+  HostFacts.Address(try #require(IPAddress(text)), prefixLength: length)
+}
+
+private func host(node: String? = nil, name: String = "elsewhere", ipv6: Bool = true) throws -> HostFacts {
+  HostFacts(
+    node: node, hostName: name,
+    interfaces: [
+      .init(name: "lo", addresses: [try address("127.0.0.1", 8)]),
+      .init(name: "eth0", addresses: [try address("10.0.0.12", 24), try address("2001:db8::12", 64)], hasIPv6: ipv6),
+      .init(name: "eth1", addresses: [try address("10.0.0.200", 16), try address("10.9.0.1", 32)]),
+    ])
+}
+
+private func reading(_ vip: String, nodes: String = "{ lb1: 10.0.0.11, lb2: 10.0.0.12 }") -> Reading {
+  Configuration.read(text: "cluster:\n  nodes: \(nodes)\nvips:\n  web: \(vip)\n", file: "h.yaml")
+}
+
+@Test func `a machine is the node that it was said to be, or whose address or name it has`() throws {
+  let value = try #require(reading("{ addresses: 10.0.0.100, vrrp: { id: 1 } }").configuration)
+  #expect(value.nodeName(on: try host()) == "lb2")
+  #expect(value.nodeName(on: try host(node: "lb1")) == "lb1")
+  #expect(value.nodeName(on: try host(node: "lb9")) == nil)
+  #expect(value.nodeName(on: HostFacts(hostName: "lb1", interfaces: [])) == "lb1")
+  #expect(value.nodeName(on: HostFacts(hostName: "lb7", interfaces: [])) == nil)
+}
+
+@Test func `an interface is inferred from the narrowest subnet`() throws {
+  let value = try #require(reading("{ addresses: 10.0.0.100, vrrp: { id: 1 } }").configuration)
+  #expect(value.interface(of: value.vips[0], node: "lb2", on: try host()) == "eth0")
+  let far = try #require(reading("{ addresses: 10.0.7.100, vrrp: { id: 1 } }").configuration)
+  #expect(far.interface(of: far.vips[0], node: "lb2", on: try host()) == "eth1")
+  // A VIP that is there already says nothing of where it belongs.
+  let held = try #require(reading("{ addresses: 10.9.0.1, vrrp: { id: 1 } }").configuration)
+  #expect(held.interface(of: held.vips[0], node: "lb2", on: try host()) == nil)
+}
+
+@Test func `what a machine can't do is said at its place`() throws {
+  let cases: [(vip: String, host: HostFacts, text: String)] = [
+    (
+      "{ addresses: 192.0.2.1, vrrp: { id: 1 } }", try host(),
+      """
+      h.yaml:4:10: error: no interface of this machine has a subnet with 192.0.2.1
+        4 |   web: { addresses: 192.0.2.1, vrrp: { id: 1 } }
+          |          ^^^^^^^^^
+          = name one with interface: (it has lo, eth0, eth1)
+      """
+    ),
+    (
+      "{ addresses: 10.0.0.100, interface: etho0, vrrp: { id: 1 } }", try host(),
+      """
+      h.yaml:4:44: error: this machine has no interface 'etho0'
+        4 |   web: { addresses: 10.0.0.100, interface: etho0, vrrp: { id: 1 } }
+          |                                            ^^^^^
+          = did you mean 'eth0'?
+      """
+    ),
+    (
+      "{ addresses: \"2001:db8::100\", vrrp: { id: 1 } }", try host(ipv6: false),
+      """
+      h.yaml:4:21: error: 2001:db8::100 needs IPv6, which is off on eth0
+        4 |   web: { addresses: "2001:db8::100", vrrp: { id: 1 } }
+          |                     ^^^^^^^^^^^^^^^
+          = sysctl -w net.ipv6.conf.eth0.disable_ipv6=0
+      """
+    ),
+    (
+      "{ addresses: [10.0.0.100, 10.0.7.1], vrrp: { id: 1 } }", try host(),
+      """
+      h.yaml:4:34: warning: 10.0.7.1 goes to eth0, but its subnet is on eth1
+        4 |   web: { addresses: [10.0.0.100, 10.0.7.1], vrrp: { id: 1 } }
+          |                                  ^^^^^^^^
+          = move it to a VIP of its own, or correct 'interface'
+      """
+    ),
+    (
+      "{ addresses: 10.0.0.100, vrrp: { id: 1 } }", try host(node: "lb3"),
+      """
+      h.yaml:2:12: error: there is no node 'lb3'
+        2 |   nodes: { lb1: 10.0.0.11, lb2: 10.0.0.12 }
+          |            ^^^
+          = known are lb1, lb2
+      """
+    ),
+    (
+      "{ addresses: 10.0.0.100, vrrp: { id: 1 } }", HostFacts(hostName: "db7", interfaces: []),
+      """
+      h.yaml:2:12: error: this machine is none of the nodes: no node has one of its addresses, or its name 'db7'
+        2 |   nodes: { lb1: 10.0.0.11, lb2: 10.0.0.12 }
+          |            ^^^
+          = say which it is with --node NAME, or correct its address here
+      """
+    ),
+    // What this node may not own needs no interface here.
+    ("{ addresses: 192.0.2.1, prefer: [lb1], election: static }", try host(), ""),
+    ("{ addresses: 10.0.0.100, vrrp: { id: 1 } }", try host(), ""),
+  ]
+  for each in cases {
+    #expect(reading(each.vip).mistakes(on: each.host).text() == each.text)
+  }
+}
+
+@Test func `a secret is long, and not for everyone to read`() throws {
+  let folder = FileManager.default.temporaryDirectory.appending(path: "roost-secret-\(UUID().uuidString)")
+  try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+  defer { try? FileManager.default.removeItem(at: folder) }
+  func file(_ name: String, _ length: Int, mode: Int, end: String = "\n") throws -> String {
+    let path = folder.appending(path: name).path
+    try Data((String(repeating: "s", count: length) + end).utf8).write(to: URL(filePath: path))
+    try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: path)
+    return path
+  }
+  #expect(Secret.read(try file("right", 32, mode: 0o600)) == .success([UInt8](repeating: UInt8(ascii: "s"), count: 32)))
+  #expect(
+    Secret.read(try file("group", 40, mode: 0o640, end: ""))
+      == .success([UInt8](repeating: UInt8(ascii: "s"), count: 40)))
+  #expect(Secret.read(try file("short", 31, mode: 0o600)) == .failure(.tooShort(31)))
+  #expect(Secret.read(try file("open", 32, mode: 0o644)) == .failure(.readableByAll(0o100644)))
+  #expect(Secret.read(folder.path) == .failure(.notAFile))
+  #expect(Secret.read(folder.appending(path: "none").path) == .failure(.unreadable(ENOENT)))
+
+  let text = """
+    cluster:
+      secret: [\(folder.path)/right, \(folder.path)/open, \(folder.path)/none]
+      nodes: { lb1: 10.0.0.11 }
+    vips: { web: { addresses: 10.0.0.100, vrrp: { id: 1 } } }
+    """
+  let mistakes = Configuration.read(text: text, file: "s.yaml").secretMistakes()
+  #expect(
+    mistakes.map(\.message) == [
+      "\(quoted("\(folder.path)/open")) may be read by every user (mode 644)",
+      "\(quoted("\(folder.path)/none")) can't be read: No such file or directory",
+    ])
+}
+
+@Test func `a file that isn't there is said in one line`() {
+  let reading = Configuration.read(path: "/nowhere/roost.yaml")
+  #expect(
+    reading.mistakes.text() == """
+      /nowhere/roost.yaml: error: can't be read: No such file or directory
+        = give its path with --config
+      """)
+  #expect(Configuration.read(path: "/").mistakes.map(\.message) == ["can't be read: Is a directory"])
+}

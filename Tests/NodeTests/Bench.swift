@@ -1,0 +1,93 @@
+import Basis
+import Health
+import Node
+import VRRP
+import Wire
+
+/// A node on a bench: events go in by hand, time moves only when told, effects are kept.
+struct Bench {
+  static let own = IPv4Address(10, 0, 0, 11)
+  static let peer = IPv4Address(10, 0, 0, 12)
+  static let vip = IPAddress.v4(IPv4Address(10, 0, 0, 100))
+
+  var node: Node
+  var now = Instant(nanoseconds: 0)
+  /// Since the last `take()`.
+  private(set) var effects: [Effect] = []
+
+  init(
+    priority: UInt8 = 254, interval: Duration = .milliseconds(100), lease: Duration? = .seconds(2),
+    election: VIPSettings.Election? = nil, backends: [String] = [], check: Health.Settings? = nil,
+    drain: Duration = .seconds(1)
+  ) {
+    let router = VRRP.Settings(
+      id: 51, family: .ipv4, priority: priority, interval: interval, addresses: [Self.vip])
+    let vip = VIPSettings(
+      name: "web", interface: "eth0", addresses: [Self.vip], election: election ?? .vrrp(router), lease: lease,
+      drain: drain)
+    let services =
+      backends.isEmpty ? [] : [ServiceSettings(name: "web", vip: 0, backends: backends, check: check)]
+    node = Node(NodeSettings(name: "lb1", vips: [vip], services: services), seed: 1)
+  }
+
+  static let linkUp = Event.link(interface: "eth0", LinkState(isUp: true, ipv4: own, linkLocal: nil))
+  static let linkDown = Event.link(interface: "eth0", LinkState(isUp: false, ipv4: own, linkLocal: nil))
+
+  /// A node that has won its election and holds the VIP's addresses.
+  static func owner(backends: [String] = [], lease: Duration? = .seconds(2), drain: Duration = .seconds(1)) -> Bench {
+    var bench = Bench(lease: lease, backends: backends, drain: drain)
+    bench.give(.start)
+    bench.give(linkUp)
+    bench.advance(by: .milliseconds(400))
+    bench.confirm(generation: 1)
+    _ = bench.take()
+    return bench
+  }
+
+  mutating func give(_ event: Event) {
+    var emitted: [Effect] = []
+    node.handle(event, at: now) { emitted.append($0) }
+    effects += emitted
+  }
+
+  /// Time passes; every deadline on the way is kept to the nanosecond.
+  mutating func advance(by duration: Duration) {
+    let end = now + duration
+    while let deadline = node.deadline, deadline <= end {
+      now = max(now, deadline)
+      give(.timer)
+    }
+    now = end
+  }
+
+  /// The address thread has done as it was told.
+  mutating func confirm(generation: UInt64) {
+    give(.address(vip: 0, .added(generation: generation, until: node.settings.vips[0].lease.map { now + $0 })))
+  }
+
+  mutating func hear(priority: UInt8, from source: IPv4Address = peer) {
+    let advert = Advert(
+      version: .v3, id: 51, priority: priority, interval: .milliseconds(100), addresses: [Self.vip])
+    let group = IPAddress.v4(IPv4Address(224, 0, 0, 18))
+    let message = advert.encoded(from: .v4(source), to: group, coverage: .pseudoHeader)
+    give(.advert(Envelope(interface: "eth0", source: .v4(source), destination: group, hopLimit: 255), message))
+  }
+
+  /// The effects since the last call.
+  mutating func take() -> [Effect] {
+    defer { effects = [] }
+    return effects
+  }
+}
+
+extension Effect {
+  var isTransmit: Bool { if case .transmit = self { true } else { false } }
+  var isReport: Bool { if case .report = self { true } else { false } }
+  /// The priority of the advert that is sent.
+  var priority: UInt8? { if case .transmit(_, let message, _) = self { message[2] } else { nil } }
+}
+
+extension [Effect] {
+  /// What is done to addresses and connections, without adverts and reports.
+  var deeds: [Effect] { filter { !$0.isTransmit && !$0.isReport } }
+}

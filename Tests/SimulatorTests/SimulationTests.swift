@@ -1,0 +1,35 @@
+import Basis
+import Node
+import Scenario
+import Simulator
+import Testing
+
+struct SimulationTests {
+  static let chaos = Plan(story: .chaos(Chaos(every: .seconds(5))), nodes: 3, duration: .seconds(60))
+
+  @Test func `the same seed gives the same trace, twice`() async {
+    let first = await Simulation.run(Self.chaos, seeds: 0..<20)
+    let second = await Simulation.run(Self.chaos, seeds: 0..<20, threads: 1)
+    #expect(first.hash == second.hash)
+    #expect(first.outcomes.map(\.hash) == second.outcomes.map(\.hash))
+    #expect(first.events == second.events)
+    #expect(Set(first.outcomes.map(\.hash)).count == 20)
+  }
+
+  @Test func `hundreds of seeds of chaos break no promise`() async {
+    let report = await Simulation.run(Self.chaos, seeds: 0..<200)
+    for violation in report.violations.prefix(3) { Issue.record("\(violation)") }
+    #expect(report.violations.isEmpty)
+    #expect(report.events > 100_000)
+  }
+
+  @Test(arguments: Scenario.builtIn)
+  func `every built-in scenario goes as expected`(scenario: Scenario) async {
+    let report = await Simulation.run(Plan(scenario), seeds: 0..<20)
+    for violation in report.violations.prefix(1) { Issue.record("\(violation)") }
+    for line in report.expectations where line.held < line.judged {
+      Issue.record("\(line.expectation.text): \(line.held) of \(line.judged); seed \(line.failedSeed ?? 0): \(line.measured)")
+    }
+    #expect(report.passed)
+  }
+}
