@@ -78,11 +78,12 @@ public struct Node: Sendable {
       counters.unidentified += 1
       return
     }
-    guard let vip = vips.firstIndex(where: { $0.hears(id, in: envelope) }) else {
-      counters.unknownRouter += 1
+    // By index: a closure over the elements would copy each.
+    for vip in vips.indices where vips[vip].hears(id, in: envelope) {
+      advert(message, in: envelope, vip: vip, at: now, emit)
       return
     }
-    advert(message, in: envelope, vip: vip, at: now, emit)
+    counters.unknownRouter += 1
   }
 
   private mutating func start(at now: Instant, _ emit: (Effect) -> Void) {

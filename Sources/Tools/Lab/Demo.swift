@@ -24,7 +24,7 @@ public enum LabDemo {
     var options = LabRun.Options(programs: programs)
     options.root = root
     options.comparesWithKeepalived = programs.keepalived != nil
-    options.pace = Pace(lead: .milliseconds(900), between: .milliseconds(2600), tail: .milliseconds(1200))
+    options.pace = .brisk
     let bench = try LabBench(DemoConfiguration.make(), options) { terminal.status($0) }
     defer { bench.remove() }
 

@@ -74,3 +74,32 @@ extension Scenario {
     return start..<max(start, next)
   }
 }
+
+extension Scenario {
+  /// The same story with every bound in time moved out by `slack`: for a machine whose other work is not ours to judge.
+  public func loosened(by slack: Duration) -> Scenario {
+    var scenario = self
+    for index in scenario.expectations.indices {
+      scenario.expectations[index].claim = scenario.expectations[index].claim.loosened(by: slack)
+      if scenario.expectations[index].claim != expectations[index].claim {
+        scenario.expectations[index].text += " (with \(slack) of slack)"
+      }
+    }
+    return scenario
+  }
+}
+
+extension Claim {
+  fileprivate func loosened(by slack: Duration) -> Claim {
+    func loose(_ span: Span) -> Span { Span(span.fixed + slack, intervals: span.intervals) }
+    return switch self {
+    case .owner(let who, let within, let moment): .owner(who, within: loose(within), of: moment)
+    case .outage(let below, let moment): .outage(below: loose(below), of: moment)
+    case .twoOwners(let longest): .twoOwners(atMost: loose(longest))
+    case .noAddress(let who, let within, let moment): .noAddress(on: who, within: loose(within), of: moment)
+    case .backend(let index, let isUp, let within, let moment):
+      .backend(index, isUp: isUp, within: loose(within), of: moment)
+    case .oneOwnerAtEnd, .ownerAtEnd, .noConnectionBroken, .failedRequests: self
+    }
+  }
+}

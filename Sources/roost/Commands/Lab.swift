@@ -134,8 +134,12 @@ extension LabCommand {
     var keepalived: [String] = []
     @Flag(name: .long, help: "Put keepalived through the same, each repetition after one of roost's.")
     var compare = false
-    @Option(name: .long, help: "Milliseconds between adverts, instead of the scenario's (without --config).")
-    var interval: Int?
+    @Option(name: .long, help: "Between two adverts, such as 10ms, instead of the scenario's (without --config).")
+    var interval: String?
+    @Option(name: .long, help: "Let expectations about time hold this much later, such as 2s: for a busy machine.")
+    var slack: String?
+    @Flag(name: .long, help: "Wait no longer between faults than the demo does.")
+    var brisk = false
     @Option(name: .long, help: "Long-lived connections of the client.")
     var connections = 100
     @OptionGroup private var lab: LabOptions
@@ -143,8 +147,11 @@ extension LabCommand {
     func validate() throws {
       if !(1...100_000 ~= repetitions) { throw ValidationError("--repeat takes 1 to 100000") }
       if !(0...10_000 ~= connections) { throw ValidationError("--connections takes 0 to 10000") }
-      guard let interval else { return }
-      if !(10...40_950 ~= interval) { throw ValidationError("--interval takes 10 to 40950") }
+      for (name, text) in [("interval", interval), ("slack", slack)] {
+        if let text, Duration(written: text) == nil { throw ValidationError("--\(name) takes a duration such as 100ms, not \(text)") }
+      }
+      guard let interval = interval.flatMap({ Duration(written: $0) }) else { return }
+      if !(.milliseconds(10) ... .milliseconds(40_950) ~= interval) { throw ValidationError("--interval takes 10ms to 40.95s") }
       if config != nil { throw ValidationError("--interval is for the built-in cluster: write it into the file instead") }
     }
 
@@ -157,9 +164,13 @@ extension LabCommand {
       options.keepalivedNodes = Set(keepalived)
       options.comparesWithKeepalived = compare
       options.connections = connections
+      if brisk { options.pace = .brisk }
       if compare, Programs.installedKeepalived == nil { printError("keepalived is not installed: it is left out") }
       var chosen = try scenarios(scenario)
-      if let interval { for index in chosen.indices { chosen[index].interval = .milliseconds(interval) } }
+      for index in chosen.indices {
+        if let interval = interval.flatMap({ Duration(written: $0) }) { chosen[index].interval = interval }
+        if let slack = slack.flatMap({ Duration(written: $0) }) { chosen[index] = chosen[index].loosened(by: slack) }
+      }
       let reports = try orFail { () throws(LabError) in
         try LabRun.run(
           chosen, configuration?.value, options, say: { printError("  \($0)") },

@@ -29,8 +29,8 @@ struct Simulate: ParsableCommand {
   var nodes = 5
   @Option(name: .long, help: "VIPs, 1 to 16, each preferring another node.")
   var vips = 1
-  @Option(name: .long, help: "Between two adverts, such as 100ms.")
-  var interval = "100ms"
+  @Option(name: .long, help: "Between two adverts, such as 10ms (default: 100ms, or as the scenario says).")
+  var interval: String?
   @Option(name: .long, help: "Virtual time of a run with random faults, such as 10m.")
   var duration = "10m"
   @Option(name: .long, help: "Runs at the same time (default: one for each processor).")
@@ -44,7 +44,7 @@ struct Simulate: ParsableCommand {
     if seed == .max { throw ValidationError("--seed is too large") }
     if seeds == 0 { throw ValidationError("--seeds takes 1 or more") }
     if firstSeed.addingReportingOverflow(seeds).overflow { throw ValidationError("--first-seed and --seeds are too large") }
-    for (name, text) in [("interval", interval), ("duration", duration)] where Duration(written: text) == nil {
+    for (name, text) in [("interval", interval ?? "100ms"), ("duration", duration)] where Duration(written: text) == nil {
       throw ValidationError("--\(name) takes a duration such as 100ms, 1s, 5m or 1h, not \(text)")
     }
   }
@@ -62,13 +62,13 @@ struct Simulate: ParsableCommand {
   }
 
   private func plans() throws -> [(name: String, plan: Simulator.Plan)] {
-    let interval = Duration(written: interval) ?? .milliseconds(100)
+    let interval = interval.flatMap { Duration(written: $0) }
     if scenario.isEmpty {
       let plan = Simulator.Plan(
-        story: .chaos(Chaos()), nodes: nodes, vips: vips, interval: interval, duration: Duration(written: duration) ?? .seconds(600))
+        story: .chaos(Chaos()), nodes: nodes, vips: vips, interval: interval ?? .milliseconds(100), duration: Duration(written: duration) ?? .seconds(600))
       return [("random faults", plan)]
     }
-    return try scenarios(scenario).map { ($0.name, Simulator.Plan($0)) }
+    return try scenarios(scenario).map { ($0.name, Simulator.Plan($0, interval: interval)) }
   }
 
   private func simulate(_ plan: Simulator.Plan, _ name: String) -> Report {

@@ -130,6 +130,9 @@ public struct Pace: Sendable, Hashable {
     self.between = between
     self.tail = tail
   }
+
+  /// What the demo takes: long enough for a kernel lease to end.
+  public static let brisk = Pace(lead: .milliseconds(900), between: .milliseconds(2600), tail: .milliseconds(1200))
 }
 
 extension Scenario {
