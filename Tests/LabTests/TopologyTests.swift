@@ -60,7 +60,8 @@ private func configuration(nodes: [String: [String]], vip: [String], backends: [
 @Test func `backends of another subnet are behind a router`() throws {
   let topology = try Topology(
     configuration(
-      nodes: ["lb1": ["10.0.0.11"], "lb2": ["10.0.0.12"]], vip: ["10.0.0.100"], backends: ["192.168.5.1", "192.168.5.2"]))
+      nodes: ["lb1": ["10.0.0.11"], "lb2": ["10.0.0.12"]], vip: ["10.0.0.100"],
+      backends: ["192.168.5.1", "192.168.5.2"]))
   #expect(topology.links.count == 2)
   #expect(topology.host("router")?.interfaces.map(\.link) == [0, 1])
   #expect(topology.host("app1")?.gateways.map(\.description) == ["192.168.5.254"])
@@ -70,7 +71,8 @@ private func configuration(nodes: [String: [String]], vip: [String], backends: [
 
 @Test func `a node that is a backend too stays one host`() throws {
   let topology = try Topology(
-    configuration(nodes: ["lb1": ["10.0.0.11"], "lb2": ["10.0.0.12"]], vip: ["10.0.0.100"], backends: ["10.0.0.11", "10.0.0.21"]))
+    configuration(
+      nodes: ["lb1": ["10.0.0.11"], "lb2": ["10.0.0.12"]], vip: ["10.0.0.100"], backends: ["10.0.0.11", "10.0.0.21"]))
   #expect(topology.hosts.map(\.name) == ["lb1", "lb2", "app2", "client"])
 }
 
@@ -90,7 +92,8 @@ private func configuration(nodes: [String: [String]], vip: [String], backends: [
 @Test func `keepalived gets the same timers and priorities`() throws {
   let text = try Keepalived.text(for: "lb2", of: DemoConfiguration.make(), interfaces: ["web": "eth0"])
   for line in [
-    "interface eth0", "virtual_router_id 51", "priority 253", "version 3", "advert_int 0.10", "accept", "10.77.0.100/32",
+    "interface eth0", "virtual_router_id 51", "priority 253", "version 3", "advert_int 0.10", "accept",
+    "10.77.0.100/32",
   ] {
     #expect(text.contains(line), "\(line) is missing in\n\(text)")
   }
