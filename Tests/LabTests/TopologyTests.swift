@@ -110,3 +110,12 @@ private func configuration(nodes: [String: [String]], vip: [String], backends: [
   #expect(text.contains("unicast_src_ip 2001:db8::1"))
   #expect(text.contains("unicast_peer {\n    2001:db8::2\n  }"))
 }
+
+@Test(arguments: [(2, 3), (3, 0), (12, 20)])
+func `the demo's file says what the demo's value is`(nodes: Int, backends: Int) {
+  let interval = Duration.milliseconds(50)
+  let text = DemoConfiguration.text(nodes: nodes, backends: backends, interval: interval)
+  let reading = Configuration.read(text: text, file: "demo.yaml")
+  #expect(!reading.mistakes.hasError, "\(reading.mistakes.text())")
+  #expect(reading.configuration == DemoConfiguration.make(nodes: nodes, backends: backends, interval: interval))
+}
