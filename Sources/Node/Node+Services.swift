@@ -60,6 +60,12 @@ extension Node {
     guard phase == .running, services.indices.contains(service),
       services[service].backends.indices.contains(backend)
     else { return }
+    var result = result
+    if result.verdict == .failed, vips[services[service].settings.vip].link?.isUp != true {
+      // Behind a link that is down every backend fails. Were that believed, a node whose link comes back would take the VIP and
+      // refuse its clients until the checks had found the backends again.
+      result.verdict = .unknown
+    }
     check(service: service, backend: backend, .result(result, probe: probe), at: now, emit)
   }
 

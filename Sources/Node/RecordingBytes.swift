@@ -124,7 +124,9 @@ struct BytesIn {
 
   mutating func text() throws(RecordingError) -> String {
     let count = try count()
-    guard let text = String(validating: try take(count), as: UTF8.self) else { throw malformed("a text that is not UTF-8") }
+    guard let text = String(validating: try take(count), as: UTF8.self) else {
+      throw malformed("a text that is not UTF-8")
+    }
     return text
   }
 

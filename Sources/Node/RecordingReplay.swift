@@ -50,7 +50,9 @@ public struct Replay: Sendable {
       switch item {
       case nil: return
       case .checkpoint(let count, let recorded):
-        guard count == UInt64(events) else { throw reader.malformed("it counts \(count) events, and here are \(events)") }
+        guard count == UInt64(events) else {
+          throw reader.malformed("it counts \(count) events, and here are \(events)")
+        }
         guard recorded != digest.value else { continue }
       case .event(let event, let now, let recorded):
         guard recorded != UInt16(truncatingIfNeeded: digest.value) else {

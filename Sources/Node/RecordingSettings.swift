@@ -105,7 +105,9 @@ extension VRRP.Settings {
     case 1: peers = .unicast(try [IPAddress](from: &bytes))
     default: throw bytes.malformed("no kind of peers")
     }
-    guard let checksum = ChecksumCoverage(rawValue: try bytes.text()) else { throw bytes.malformed("no kind of checksum") }
+    guard let checksum = ChecksumCoverage(rawValue: try bytes.text()) else {
+      throw bytes.malformed("no kind of checksum")
+    }
     self.init(
       id: id, version: version, family: family, priority: priority, interval: interval, preempt: preempt,
       preemptDelay: preemptDelay, acceptMode: acceptMode, addresses: addresses, peers: peers, checksum: checksum)

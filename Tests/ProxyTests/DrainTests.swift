@@ -84,7 +84,8 @@ struct DrainTests {
     #expect(proxy.sum.connections == 0)
   }
 
-  @Test func `After the drain a SYN is neither answered nor refused, and resume serves it when it comes again`() throws {
+  @Test func `After the drain a SYN is neither answered nor refused, and resume serves it when it comes again`() throws
+  {
     let backend = try TestBackend.echo()
     let proxy = try TestProxy(backend)
     let done = Flag()

@@ -10,7 +10,8 @@ import Wire
 struct FailureTests {
   @Test func `A backend that refuses costs the client nothing while another takes over`() throws {
     let alive = try TestBackend.echo()
-    let proxy = try TestProxy([(TestSocket.loopback4, TestBackend.refusing()), (TestSocket.loopback4, alive.port)], workers: 1)
+    let proxy = try TestProxy(
+      [(TestSocket.loopback4, TestBackend.refusing()), (TestSocket.loopback4, alive.port)], workers: 1)
     for _ in 0..<4 {
       let client = try proxy.client()
       client.send("x")
@@ -41,10 +42,11 @@ struct FailureTests {
     #expect(eventually { proxy.sum.unreachable == 1 })
     #expect(proxy.sum.backends[0].failedConnects == 3)
     proxy.engine.setBackend(service: 0, backend: 0, usable: false, weight: 100)
-    #expect(eventually {
-      _ = TestSocket.connect(port: proxy.port)?.ending
-      return proxy.sum.noBackend > 0
-    })
+    #expect(
+      eventually {
+        _ = TestSocket.connect(port: proxy.port)?.ending
+        return proxy.sum.noBackend > 0
+      })
   }
 
   @Test func `A backend taken out gets no new connections and keeps those it has`() throws {
@@ -56,20 +58,22 @@ struct FailureTests {
     #expect(proxy.sum.backends[0].connections == 1)
     proxy.engine.setBackend(service: 0, backend: 0, usable: false, weight: 100)
     // Commands and connections come by different ways; the counter tells when it has arrived.
-    #expect(eventually {
-      let before = proxy.sum.backends[0].total
-      for _ in 0..<4 { _ = try? proxy.client() }
-      usleep(20_000)
-      return proxy.sum.backends[0].total == before
-    })
+    #expect(
+      eventually {
+        let before = proxy.sum.backends[0].total
+        for _ in 0..<4 { _ = try? proxy.client() }
+        usleep(20_000)
+        return proxy.sum.backends[0].total == before
+      })
     kept.send("b")
     #expect(kept.text(1) == "b")
     proxy.engine.setBackend(service: 0, backend: 0, usable: true, weight: 100)
     let before = proxy.sum.backends[0].total
-    #expect(eventually {
-      _ = try? proxy.client()
-      return proxy.sum.backends[0].total > before
-    })
+    #expect(
+      eventually {
+        _ = try? proxy.client()
+        return proxy.sum.backends[0].total > before
+      })
   }
 
   @Test func `At its bound a service resets at once, over all workers, and serves again below it`() throws {
@@ -127,11 +131,13 @@ struct FailureTests {
     let taken = TestSocket.listen()
     let free = TestSocket.listen().port
     let service = ProxyService(
-      name: "web", listen: [.init(TestSocket.loopback4, port: free), .init(TestSocket.loopback4, port: taken.port)], backends: [])
+      name: "web", listen: [.init(TestSocket.loopback4, port: free), .init(TestSocket.loopback4, port: taken.port)],
+      backends: [])
     let error = #expect(throws: ProxyError.self) { try ProxyEngine(services: [service]) }
     #expect(
       error?.description
-        == "service web: 127.0.0.1:\(taken.port) is in use by another program; find it with: ss -ltnp 'sport = :\(taken.port)'")
+        == "service web: 127.0.0.1:\(taken.port) is in use by another program; find it with: ss -ltnp 'sport = :\(taken.port)'"
+    )
     #expect(TestSocket.connect(port: free) == nil)
   }
 

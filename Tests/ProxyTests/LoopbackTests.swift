@@ -60,7 +60,9 @@ struct LoopbackTests {
     var left = total
     while left > 0 {
       let wanted = min(left, pattern.count)
-      guard socket.receive(wanted) == (wanted == pattern.count ? pattern : Array(pattern[..<wanted])) else { return false }
+      guard socket.receive(wanted) == (wanted == pattern.count ? pattern : Array(pattern[..<wanted])) else {
+        return false
+      }
       left -= wanted
     }
     return socket.receive(1).isEmpty
@@ -138,7 +140,11 @@ struct LoopbackTests {
 
   @Test func `A client that never reads holds its sender back, and nobody else`() throws {
     let backend = try TestBackend { connection in
-      if connection.receive(1) == [1] { connection.send([UInt8](repeating: 3, count: 64 << 20)) } else { connection.send("quick") }
+      if connection.receive(1) == [1] {
+        connection.send([UInt8](repeating: 3, count: 64 << 20))
+      } else {
+        connection.send("quick")
+      }
       connection.end()
     }
     let proxy = try TestProxy(backend, workers: 1)
@@ -146,11 +152,12 @@ struct LoopbackTests {
     greedy.send([1])
     #expect(eventually { proxy.sum.backends[0].bytesToClient > 0 })
     var before = proxy.sum.backends[0].bytesToClient
-    #expect(eventually {
-      usleep(200_000)
-      defer { before = proxy.sum.backends[0].bytesToClient }
-      return before == proxy.sum.backends[0].bytesToClient
-    })
+    #expect(
+      eventually {
+        usleep(200_000)
+        defer { before = proxy.sum.backends[0].bytesToClient }
+        return before == proxy.sum.backends[0].bytesToClient
+      })
     #expect(before < 32 << 20)
     let other = try proxy.client()
     other.send([2])

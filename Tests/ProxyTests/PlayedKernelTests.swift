@@ -16,18 +16,21 @@ final class Stage {
   var worker: Worker<ScriptedIO>
 
   init(
-    backends: Int = 2, limit: Int = 100, options: ProxyOptions = ProxyOptions(), timeouts: ProxyService.Timeouts = .init()
+    backends: Int = 2, limit: Int = 100, options: ProxyOptions = ProxyOptions(),
+    timeouts: ProxyService.Timeouts = .init()
   ) throws {
     let local = IPAddress.v4(IPv4Address(127, 0, 0, 1))
     let service = ProxyService(
       name: "played", listen: [.init(local, port: 80)],
-      backends: (0..<backends).map { .init(name: "b\($0)", address: local, port: UInt16(8000 + $0)) }, policy: .roundRobin,
+      backends: (0..<backends).map { .init(name: "b\($0)", address: local, port: UInt16(8000 + $0)) },
+      policy: .roundRobin,
       maximumConnections: limit, timeouts: timeouts)
     listener = kernel.listener()
     ledger = Ledger(services: [service])
     mail = try Mail()
     let plan = WorkerPlan(
-      services: [service], listeners: [Listener(descriptor: listener, service: 0)], options: options, capacity: 64, seed: 0)
+      services: [service], listeners: [Listener(descriptor: listener, service: 0)], options: options, capacity: 64,
+      seed: 0)
     var worker = try Worker(
       io: ScriptedIO(kernel: kernel), plan: plan, ledger: ledger, occupancy: Occupancy(services: [service], total: 64),
       mail: mail)

@@ -90,7 +90,9 @@ final class PlayedKernel {
 
   func connected(_ descriptor: Int32) { sockets[descriptor]?.edges |= Readiness.output }
 
-  func refused(_ descriptor: Int32) { sockets[descriptor]?.edges |= Readiness.failed | Readiness.hungUp | Readiness.output }
+  func refused(_ descriptor: Int32) {
+    sockets[descriptor]?.edges |= Readiness.failed | Readiness.hungUp | Readiness.output
+  }
 
   func makeRoom(_ room: Int, on descriptor: Int32) {
     guard sockets[descriptor]?.isOpen == true else { return }
@@ -99,7 +101,9 @@ final class PlayedKernel {
   }
 
   /// Everything open but the listeners and what the worker keeps for itself.
-  var openSockets: [Int32] { sockets.filter { $0.value.isOpen && !$0.value.isListener && $0.value.pipe == nil }.keys.sorted() }
+  var openSockets: [Int32] {
+    sockets.filter { $0.value.isOpen && !$0.value.isListener && $0.value.pipe == nil }.keys.sorted()
+  }
 }
 
 struct ScriptedIO: SocketIO {

@@ -34,7 +34,9 @@ final class TestSocket: Sendable {
     let listener = TestSocket(make(address))
     var endpoint = clinux_endpoint(address, port: 0)
     let size = clinux_endpoint_size(&endpoint)
-    _ = withUnsafeBytes(of: &endpoint) { bind(listener.descriptor, $0.baseAddress?.assumingMemoryBound(to: sockaddr.self), size) }
+    _ = withUnsafeBytes(of: &endpoint) {
+      bind(listener.descriptor, $0.baseAddress?.assumingMemoryBound(to: sockaddr.self), size)
+    }
     Glibc.listen(listener.descriptor, backlog)
     return listener
   }
@@ -202,14 +204,18 @@ final class TestProxy: Sendable {
       backends: backends.enumerated().map { .init(name: "b\($0)", address: $1.0, port: $1.1) }, policy: .roundRobin)
     adjust(&service)
     do {
-      return (try ProxyEngine(services: [service], options: ProxyOptions(workers: workers, maximumConnections: 4000)), port)
+      return (
+        try ProxyEngine(services: [service], options: ProxyOptions(workers: workers, maximumConnections: 4000)), port
+      )
     } catch {
       guard case .portInUse = error, attempts > 0 else { throw error }
       return try bind(backends, workers, adjust, attempts: attempts - 1)
     }
   }
 
-  convenience init(_ backends: TestBackend..., workers: Int = 2, _ adjust: (inout ProxyService) -> Void = { _ in }) throws {
+  convenience init(_ backends: TestBackend..., workers: Int = 2, _ adjust: (inout ProxyService) -> Void = { _ in })
+    throws
+  {
     try self.init(backends.map { (TestSocket.loopback4, $0.port) }, workers: workers, adjust)
   }
 

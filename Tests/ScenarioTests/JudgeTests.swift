@@ -42,7 +42,8 @@ struct JudgeTests {
 
   @Test(arguments: [
     ("owner lb2 within 299ms of node-dead", "nobody"), ("owner lb3 within 1s of fault", "lb2"),
-    ("owner lb1 within 300ms of heal", "lb2"), ("owner lb2 at end", "lb1"), ("outage below 301ms of node-dead", "301.0 ms"),
+    ("owner lb1 within 300ms of heal", "lb2"), ("owner lb2 at end", "lb1"),
+    ("outage below 301ms of node-dead", "301.0 ms"),
     ("never two owners for longer than 0ms", "1.0 ms"), ("no address on lb2 within 1s of node-dead", "left on lb2"),
   ])
   func `what was broken fails, and says what was measured`(expectation: String, measured: String) throws {
@@ -58,7 +59,8 @@ struct JudgeTests {
     #expect(try judge("no connection broken of heal") { $0.brokenConnections = [.seconds(3)] }.passed == true)
     #expect(try judge("no connection broken of fault") { $0.brokenConnections = [.seconds(3)] }.passed == false)
     #expect(try judge("failed requests below 2 of fault") { $0.failedRequests = [.seconds(3)] }.passed == true)
-    #expect(try judge("failed requests below 2 of fault") { $0.failedRequests = [.seconds(3), .seconds(4)] }.passed == false)
+    #expect(
+      try judge("failed requests below 2 of fault") { $0.failedRequests = [.seconds(3), .seconds(4)] }.passed == false)
   }
 
   @Test func `an owner that others can reach too is not the owner yet`() throws {
@@ -70,7 +72,9 @@ struct JudgeTests {
 
   @Test func `a backend's change counts from its step, in its window`() throws {
     let change = { (seen: inout Observations) in
-      seen.backends = [.init(at: .milliseconds(2900), backend: 0, isUp: false), .init(at: .seconds(8), backend: 0, isUp: true)]
+      seen.backends = [
+        .init(at: .milliseconds(2900), backend: 0, isUp: false), .init(at: .seconds(8), backend: 0, isUp: true),
+      ]
     }
     #expect(try judge("backend app1 down within 1s of fault", change).passed == true)
     #expect(try judge("backend app1 down within 800ms of fault", change).passed == false)

@@ -41,7 +41,8 @@ struct RecordingTests {
     guard case .advert(_, let message) = events[place].event else { return }
     // Found by its bytes; every byte of it is covered by the checksum.
     let start = try #require(
-      recording.indices.first { recording[$0...].starts(with: message) }, "the message stands in the recording as it is")
+      recording.indices.first { recording[$0...].starts(with: message) }, "the message stands in the recording as it is"
+    )
     var tampered = recording
     tampered[start + 2] ^= 0x55
     let replay = try Replay(tampered)
@@ -101,7 +102,8 @@ struct RecordingTests {
 
   @Test func `bytes that were damaged give an outcome or an error, never a crash`() throws {
     let recording = try #require(
-      Simulation.recordings(of: 1, in: Self.plan, seed: 2).min { $0.count < $1.count }).prefix(4000)
+      Simulation.recordings(of: 1, in: Self.plan, seed: 2).min { $0.count < $1.count }
+    ).prefix(4000)
     var random = SplitMix64(seed: 7)
     for _ in 0..<2000 {
       var damaged = Array(recording)

@@ -48,7 +48,8 @@ struct SimulationTests {
     let report = await Simulation.run(Plan(scenario), seeds: 0..<20)
     for violation in report.violations.prefix(1) { Issue.record("\(violation)") }
     for line in report.expectations where line.held < line.judged {
-      Issue.record("\(line.expectation.text): \(line.held) of \(line.judged); seed \(line.failedSeed ?? 0): \(line.measured)")
+      Issue.record(
+        "\(line.expectation.text): \(line.held) of \(line.judged); seed \(line.failedSeed ?? 0): \(line.measured)")
     }
     #expect(report.passed)
   }

@@ -13,7 +13,8 @@ let settings = NodeSettings(
   vips: [
     VIPSettings(
       name: "web", interface: "eth0", addresses: [address],
-      election: .vrrp(VRRP.Settings(id: 51, family: .ipv4, priority: 254, interval: .milliseconds(100), addresses: [address])),
+      election: .vrrp(
+        VRRP.Settings(id: 51, family: .ipv4, priority: 254, interval: .milliseconds(100), addresses: [address])),
       lease: .seconds(1), drain: .seconds(1))
   ],
   services: [ServiceSettings(name: "web", vip: 0, backends: ["app1", "app2"], check: .init())])

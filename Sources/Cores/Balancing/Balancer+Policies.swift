@@ -27,8 +27,9 @@ extension Balancer {
       let shifted = cursor + step
       let index = shifted < entries.count ? shifted : shifted - entries.count
       guard takes(index, tried) else { continue }
-      if best < 0 || (entries[index].connections + 1) * entries[best].weight
-        < (entries[best].connections + 1) * entries[index].weight
+      if best < 0
+        || (entries[index].connections + 1) * entries[best].weight
+          < (entries[best].connections + 1) * entries[index].weight
       {
         best = index
       }

@@ -12,8 +12,11 @@ struct Observations: Sendable {
   private var intervalFrom = Instant(nanoseconds: .min)
   private var saidAddresses: [IPAddress]?
   private var addressesFrom = Instant(nanoseconds: .min)
-  private var saidCoverage: ChecksumCoverage?
+  /// At first what this router sends: only what differs is worth a word.
+  private var saidCoverage: ChecksumCoverage
   private var coverageFrom = Instant(nanoseconds: .min)
+
+  init(sending coverage: ChecksumCoverage) { saidCoverage = coverage }
 
   mutating func interval(
     _ header: AdvertHeader, _ source: IPAddress, ours: Int64, _ now: Instant,

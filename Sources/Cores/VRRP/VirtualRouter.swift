@@ -92,7 +92,7 @@ public struct VirtualRouter: Sendable {
     ownInterval = settings.version.rounded(settings.interval.nanoseconds)
     activeInterval = ownInterval
     outgoing = Outgoing(settings)
-    observations = Observations()
+    observations = Observations(sending: settings.checksum == .message ? .message : .pseudoHeader)
   }
 
   /// The VRID of a message, for finding its router; nil where it is too short to have one. Nothing else is checked.

@@ -1,7 +1,7 @@
 /// Where bytes are read to, and kept while their receiver is slower than their sender.
 ///
-/// No connection has a buffer. All read into one, which is sent from at once; when the receiver takes only a part, the buffer itself
-/// is handed over (no copy) and another takes its place. A small rest is copied into a small buffer instead.
+/// No connection has a buffer. All read into one, which is sent from at once; when the receiver takes only a part, the
+/// buffer itself is handed over (no copy) and another takes its place. A small rest is copied into a small buffer instead.
 struct BufferPool: ~Copyable {  // owns its memory
   enum Size: UInt8 { case small, large }
   static let largeBytes = 128 << 10
@@ -11,17 +11,22 @@ struct BufferPool: ~Copyable {  // owns its memory
   private(set) var shared: UnsafeMutablePointer<UInt8>
   private var freeLarge: UnsafeMutableRawPointer?
   private var freeSmall: UnsafeMutableRawPointer?
+  /// All memory that was ever taken from the kernel; it goes back with the worker.
+  private var owned: [(UnsafeMutablePointer<UInt8>, Int)] = []
   /// Large buffers that may still be made.
   private var largeLeft: Int
 
   /// - Parameter limit: bytes in large buffers.
   init(limit: Int) throws(ProxyError) {
-    shared = try Reserved.memory(of: UInt8.self, count: BufferPool.largeBytes)
+    let first = try Reserved.memory(of: UInt8.self, count: BufferPool.largeBytes)
+    shared = first
+    owned = [(first, BufferPool.largeBytes)]
     largeLeft = limit / BufferPool.largeBytes
   }
 
-  // Buffers live as long as the worker, which lives as long as the process: they are not unmapped one by one.
-  deinit { Reserved.release(shared, count: BufferPool.largeBytes) }
+  deinit {
+    for (memory, count) in owned { Reserved.release(memory, count: count) }
+  }
 
   /// How much may be read: so little, when large buffers have run out, that any rest fits a small one.
   @inline(__always)
@@ -57,19 +62,26 @@ struct BufferPool: ~Copyable {  // owns its memory
       return first.assumingMemoryBound(to: UInt8.self)
     }
     guard largeLeft > 0 else { return nil }
+    guard let memory = own(BufferPool.largeBytes) else { return nil }
     largeLeft -= 1
-    return try? Reserved.memory(of: UInt8.self, count: BufferPool.largeBytes)
+    return memory
   }
 
   private mutating func takeSmall() -> UnsafeMutablePointer<UInt8>? {
     if freeSmall == nil {
       // A block at a time: a mapping for each would use up the kernel's number of mappings.
       let block = 64
-      guard let memory = try? Reserved.memory(of: UInt8.self, count: block * BufferPool.smallBytes) else { return nil }
+      guard let memory = own(block * BufferPool.smallBytes) else { return nil }
       for index in 0..<block { give(memory + index * BufferPool.smallBytes, .small) }
     }
     guard let first = freeSmall else { return nil }
     freeSmall = first.load(as: UnsafeMutableRawPointer?.self)
     return first.assumingMemoryBound(to: UInt8.self)
+  }
+
+  private mutating func own(_ count: Int) -> UnsafeMutablePointer<UInt8>? {
+    guard let memory = try? Reserved.memory(of: UInt8.self, count: count) else { return nil }
+    owned.append((memory, count))
+    return memory
   }
 }

@@ -104,7 +104,9 @@ extension Worker {
     for place in 0..<slab.top where slab.isOpen(place) && order.services.contains(Int(connections[place].service)) {
       connections[place].flags.insert(.isAwaited)
       count += 1
-      if connections[place].flags.contains(.established) { wheel.arm(place, at: connections[place].lastMoved &+ Self.quiet) }
+      if connections[place].flags.contains(.established) {
+        wheel.arm(place, at: connections[place].lastMoved &+ Self.quiet)
+      }
     }
     order.begin(with: count)
     advanceDrains(at: io.now())

@@ -24,8 +24,9 @@ final class Member: Sendable {
     thread.withLock { $0 = started }
   }
 
-  /// After `.stop` was sent: waits for the thread. One that never started is closed here.
-  func finish() {
+  /// Has the worker end, and waits for it. One that never started is ended here.
+  func dismiss() {
+    mail.send(.stop)
     if let thread = thread.withLock({ $0 }) { thread.join() } else { desk.worker.run() }
     desk.worker.io.shutDown()
   }
@@ -56,7 +57,7 @@ struct ListenerSet {
         }
       }
     } catch {
-      for listener in shares.joined() { clinux_proxy_close(listener.descriptor) }
+      closeAll()
       throw error
     }
   }
@@ -65,6 +66,14 @@ struct ListenerSet {
   mutating func take(_ worker: Int) -> [Listener] {
     defer { shares[worker] = [] }
     return shares[worker]
+  }
+
+  mutating func closeAll() {
+    for worker in shares.indices { ListenerSet.close(take(worker)) }
+  }
+
+  static func close(_ listeners: [Listener]) {
+    for listener in listeners { clinux_proxy_close(listener.descriptor) }
   }
 
   private static func open(

@@ -42,10 +42,17 @@ public final class ProxyEngine: Sendable {
     let occupancy = Occupancy(services: services, total: maximumConnections)
     var crew: [Member] = []
     for worker in 0..<workers {
+      let mine = listeners.take(worker)
       let plan = WorkerPlan(
-        services: services, listeners: listeners.take(worker), options: options, capacity: maximumConnections,
-        seed: UInt64(worker))
-      crew.append(try Member(plan: plan, occupancy: occupancy))
+        services: services, listeners: mine, options: options, capacity: maximumConnections, seed: UInt64(worker))
+      do {
+        crew.append(try Member(plan: plan, occupancy: occupancy))
+      } catch {
+        ListenerSet.close(mine)
+        listeners.closeAll()
+        for member in crew { member.dismiss() }
+        throw error
+      }
     }
     self.crew = crew
     let backends = services.map { $0.backends.map { State.Backend(usable: $0.usable, weight: $0.weight) } }
@@ -85,10 +92,10 @@ public final class ProxyEngine: Sendable {
 
   /// Ends the connections of `services` so that their address can leave.
   ///
-  /// They go on accepting and proxying, but a connection that is there now and rests for 10 ms after a response is closed (FIN).
-  /// When all of those are gone, or shortly before the deadline, the listeners drop SYNs, which clients retransmit to the next
-  /// owner; 20 ms later what does not rest even then is reset (RST), so that no client is left waiting. From then on nothing is
-  /// accepted until `resume`.
+  /// They go on accepting and proxying, but a connection that is there now and rests for 10 ms after a response is closed
+  /// (FIN). When all of those are gone, or shortly before the deadline, the listeners drop SYNs, which clients retransmit
+  /// to the next owner; 20 ms later what does not rest even then is reset (RST), so that no client is left waiting. From
+  /// then on nothing is accepted until `resume`.
   ///
   /// - Parameters:
   ///   - within: zero resets everything now.
@@ -143,7 +150,7 @@ public final class ProxyEngine: Sendable {
     }
     guard before != .stopped else { return }
     for member in crew { member.mail.send(.stop) }
-    for member in crew { member.finish() }
+    for member in crew { member.dismiss() }
   }
 
   private func known(_ indexes: [Int]) -> [Int] { indexes.filter(services.indices.contains) }

@@ -67,7 +67,8 @@ public struct ProxyService: Sendable, Hashable {
 
   public init(
     name: String, listen: [Listen], backends: [Backend], policy: Balancer.Policy = .standard,
-    maximumConnections: Int = 50_000, timeouts: Timeouts = Timeouts(), retries: Int = 2, congestionControl: String? = nil
+    maximumConnections: Int = 50_000, timeouts: Timeouts = Timeouts(), retries: Int = 2,
+    congestionControl: String? = nil
   ) {
     self.name = name
     self.listen = listen
@@ -85,7 +86,9 @@ extension ProxyService {
   var mistake: String? {
     if listen.isEmpty { return "it listens nowhere; give it an address and a port" }
     if listen.contains(where: { $0.port == 0 }) { return "port 0 is no port to listen on; give 1 to 65535" }
-    if backends.count > Balancer.mostBackends { return "\(backends.count) backends are more than \(Balancer.mostBackends)" }
+    if backends.count > Balancer.mostBackends {
+      return "\(backends.count) backends are more than \(Balancer.mostBackends)"
+    }
     if let zero = backends.first(where: { $0.port == 0 }) { return "backend \(zero.name) has port 0; give 1 to 65535" }
     if Set(backends.map(\.name)).count != backends.count { return "two of its backends have the same name" }
     if maximumConnections < 1 { return "maximumConnections is \(maximumConnections); give at least 1" }

@@ -33,7 +33,8 @@ extension Worker {
     case EAGAIN: return false
     case EMFILE, ENFILE: return shed(index)
     // One connection went away in the queue, a firewall forbade it, or its network failed (accept(2)): on to the next.
-    case EINTR, ECONNABORTED, EPROTO, EPERM, ETIMEDOUT, ENETDOWN, ENOPROTOOPT, EHOSTDOWN, ENONET, EHOSTUNREACH, EOPNOTSUPP,
+    case EINTR, ECONNABORTED, EPROTO, EPERM, ETIMEDOUT, ENETDOWN, ENOPROTOOPT, EHOSTDOWN, ENONET, EHOSTUNREACH,
+      EOPNOTSUPP,
       ENETUNREACH:
       return true
     // No memory, or something nobody has foreseen.

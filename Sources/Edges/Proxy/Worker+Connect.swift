@@ -88,8 +88,9 @@ extension Worker {
     counters(place).pointee.total.bump()
     // The timer that watched the attempt fires later than a drain or a short idle time-out wants.
     let service = Int(connections[place].service)
-    if isClosing(place) { wheel.arm(place, at: tick &+ Self.quiet) }
-    else if services[service].idleTimeout < services[service].connectTimeout {
+    if isClosing(place) {
+      wheel.arm(place, at: tick &+ Self.quiet)
+    } else if services[service].idleTimeout < services[service].connectTimeout {
       wheel.arm(place, at: tick &+ services[service].idleTimeout)
     }
     // The request is normally here by now: read first, and watch afterwards, which reports the rest.

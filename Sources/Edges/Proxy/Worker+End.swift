@@ -100,14 +100,19 @@ extension Worker {
       return wheel.arm(place, at: tick &+ rest)
     }
     let isHalfClosed = halves[2 * place].flags.union(halves[2 * place + 1].flags).contains(.ended)
-    let limit = isHalfClosed
+    let limit =
+      isHalfClosed
       ? min(services[service].halfClosedTimeout, services[service].idleTimeout) : services[service].idleTimeout
     guard tick &- connections[place].lastMoved >= limit else {
       return wheel.arm(place, at: connections[place].lastMoved &+ limit)
     }
     ledger.services[service].timedOut.bump()
     // An end in the middle of something would look like success.
-    if isHalfClosed || halves[2 * place].isBlocked || halves[2 * place + 1].isBlocked { reset(place) } else { close(place) }
+    if isHalfClosed || halves[2 * place].isBlocked || halves[2 * place + 1].isBlocked {
+      reset(place)
+    } else {
+      close(place)
+    }
   }
 
   private mutating func attemptTimer(_ place: Int, _ service: Int) {
@@ -138,6 +143,7 @@ extension Worker {
     let flags = halves[2 * place].flags.union(halves[2 * place + 1].flags)
     // One that is half closed is in the middle of its last exchange, and ends by itself.
     return connections[place].flags.contains(.answered) && tick &- connections[place].lastMoved >= rest
-      && flags.isDisjoint(with: [.ended, .unread, .queued]) && !halves[2 * place].isBlocked && !halves[2 * place + 1].isBlocked
+      && flags.isDisjoint(with: [.ended, .unread, .queued]) && !halves[2 * place].isBlocked
+      && !halves[2 * place + 1].isBlocked
   }
 }

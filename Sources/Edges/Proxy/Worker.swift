@@ -136,7 +136,9 @@ struct Worker<IO: SocketIO>: ~Copyable {
   /// What became possible for a socket, in the order that keeps bytes before ends and ends before errors.
   private mutating func becameReady(_ half: Int, _ readiness: UInt32) {
     if readiness & (Readiness.peerEnded | Readiness.hungUp) != 0 { halves[half].flags.insert(.lastIsQueued) }
-    if readiness & (Readiness.urgent | Readiness.failed | Readiness.hungUp) != 0 { halves[half].flags.insert(.readToEnd) }
+    if readiness & (Readiness.urgent | Readiness.failed | Readiness.hungUp) != 0 {
+      halves[half].flags.insert(.readToEnd)
+    }
     if !connections[half >> 1].flags.contains(.established) {
       // Only the backend's half is watched before both are connected.
       if readiness & (Readiness.failed | Readiness.hungUp) != 0 { return attemptFailed(half >> 1) }

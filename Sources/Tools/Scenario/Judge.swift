@@ -71,7 +71,9 @@ extension Scenario {
         results = [judge(expectation.claim, seen)]
       }
       let worst =
-        results.first { $0.passed == false } ?? results.first { $0.passed == nil } ?? results.last ?? (nil, "no such step")
+        results.first { $0.passed == false } ?? results.first { $0.passed == nil } ?? results.last ?? (
+          nil, "no such step"
+        )
       return Verdict(expectation: expectation, passed: worst.passed, measured: worst.measured)
     }
   }
@@ -86,7 +88,8 @@ extension Scenario {
       return (atEnd == nodes(selector, before: steps.first?.at ?? end, seen), names(atEnd))
     case .twoOwners(let bound):
       // Before time zero the cluster was still settling.
-      let longest = seen.twoOwners.map { $0.upperBound - max(.zero, $0.lowerBound) }.max().map { max(.zero, $0) } ?? .zero
+      let longest =
+        seen.twoOwners.map { $0.upperBound - max(.zero, $0.lowerBound) }.max().map { max(.zero, $0) } ?? .zero
       return (longest <= bound.duration(interval: interval), text(longest))
     case .noConnectionBroken:
       guard let broken = seen.brokenConnections else { return (nil, "not measured") }
@@ -106,10 +109,12 @@ extension Scenario {
       let holders = seen.holders(at: limit)
       let passed = alone && wanted.contains { holders.contains($0) }
       let taken = seen.holdings.last { $0.holds && $0.at <= limit && wanted.contains($0.node) }?.at
-      let measured = taken.map { "\(names(holders)) after \(text(max(.zero, $0 - window.lowerBound)))" } ?? names(holders)
+      let measured =
+        taken.map { "\(names(holders)) after \(text(max(.zero, $0 - window.lowerBound)))" } ?? names(holders)
       return (passed, measured)
     case .outage(let bound, _):
-      let longest = seen.gaps.map { max(.zero, min($0.upperBound, window.upperBound) - max($0.lowerBound, window.lowerBound)) }
+      let longest =
+        seen.gaps.map { max(.zero, min($0.upperBound, window.upperBound) - max($0.lowerBound, window.lowerBound)) }
         .max() ?? .zero
       return (longest < bound.duration(interval: interval), text(longest))
     case .noAddress(let selector, let within, _):

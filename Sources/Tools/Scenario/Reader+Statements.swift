@@ -133,7 +133,9 @@ extension Reader {
     try expect("of", &line, "say of which step, such as: of fault")
     let word = line.take() ?? line.end
     if word.text == "fault" { return .fault }
-    guard Self.actions.contains(word.text) else { throw unknown(line, word, "no step is called", among: ["fault"] + Self.actions) }
+    guard Self.actions.contains(word.text) else {
+      throw unknown(line, word, "no step is called", among: ["fault"] + Self.actions)
+    }
     return .action(word.text)
   }
 }

@@ -18,7 +18,8 @@ extension Reader {
     if let index = scenario.nodeNames.firstIndex(of: word.text) { return .node(index) }
     if word.text.hasPrefix("lb"), let number = Int(word.text.dropFirst(2)), number > scenario.nodes {
       throw wrong(
-        line, word, "there is no \(word.text): the cluster has \(scenario.nodes) nodes", "raise the number behind `nodes`")
+        line, word, "there is no \(word.text): the cluster has \(scenario.nodes) nodes",
+        "raise the number behind `nodes`")
     }
     throw unknown(line, word, "no node is called", among: scenario.nodeNames + ["owner", "backup", "all", "rest"])
   }
@@ -33,7 +34,9 @@ extension Reader {
   mutating func path(_ line: inout Line, needsArrow: Bool) throws(Wrong) -> Path {
     let from = try node(&line)
     let arrow = line.take("->")
-    if needsArrow, !arrow { throw wrong(line, line.next ?? line.end, "here stands `->`", "such as: one-way lb1 -> lb2") }
+    if needsArrow, !arrow {
+      throw wrong(line, line.next ?? line.end, "here stands `->`", "such as: one-way lb1 -> lb2")
+    }
     let second = line.next ?? line.end
     let to = try node(&line)
     if from == to, from != .all { throw wrong(line, second, "a path leads to another node", nil) }
@@ -71,7 +74,8 @@ extension Reader {
         line.position += 1
         if !line.take("intervals"), !line.take("interval") {
           let missing = line.next ?? line.end
-          throw wrong(line, missing, "here stands a unit", "`\(word.text)ms`, `\(word.text)s`, or `\(word.text) intervals`")
+          throw wrong(
+            line, missing, "here stands a unit", "`\(word.text)ms`, `\(word.text)s`, or `\(word.text) intervals`")
         }
         span.intervals += number
       } else {

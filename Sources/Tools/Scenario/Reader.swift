@@ -45,7 +45,9 @@ struct Reader {
 
   mutating func read(_ text: String) {
     var lines: [Line] = []
-    for (index, source) in text.split(omittingEmptySubsequences: false, whereSeparator: { $0 == "\n" || $0 == "\r\n" }).enumerated() {
+    for (index, source) in text.split(omittingEmptySubsequences: false, whereSeparator: { $0 == "\n" || $0 == "\r\n" })
+      .enumerated()
+    {
       let line = Line(source, number: index + 1)
       guard index < Self.maximumLines else {
         note(line, line.end, "the file goes on after \(Self.maximumLines) lines", "split the story")
@@ -130,7 +132,9 @@ struct Reader {
   private mutating func finish(_ lines: [Line]) {
     let last = lines.last ?? Line("", number: 1)
     if scenario.title.isEmpty {
-      note(lines.first ?? last, Line.Word(text: "", column: 1), "the story has no title", "begin with: # \(scenario.name): what happens")
+      note(
+        lines.first ?? last, Line.Word(text: "", column: 1), "the story has no title",
+        "begin with: # \(scenario.name): what happens")
     }
     if seen["until"] == nil {
       note(last, last.end, "the story has no end", "add a line such as: until 12s")
@@ -145,7 +149,8 @@ struct Reader {
       note(line, word, "the story has no step that is a \(moment.text)", nil)
     }
     for line in lines where line.words.count > 2 && line.words[0].text == "at" {
-      for word in line.words[2...] where word.text == "rest" && !line.words.contains(where: { $0.text == "partition" }) {
+      for word in line.words[2...] where word.text == "rest" && !line.words.contains(where: { $0.text == "partition" })
+      {
         note(line, word, "`rest` means nothing outside a partition", "say `all`, or name the nodes")
       }
     }

@@ -8,7 +8,8 @@ public struct Chaos: Sendable, Hashable {
   public var shortest: Duration
   public var longest: Duration
 
-  public init(every: Duration = .seconds(20), shortest: Duration = .milliseconds(20), longest: Duration = .seconds(20)) {
+  public init(every: Duration = .seconds(20), shortest: Duration = .milliseconds(20), longest: Duration = .seconds(20))
+  {
     self.every = every
     self.shortest = shortest
     self.longest = longest

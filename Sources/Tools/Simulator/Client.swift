@@ -10,6 +10,8 @@ struct Client {
   /// All gaps together, nanoseconds.
   private(set) var unanswered: Int64 = 0
   private(set) var longest: Int64 = 0
+  /// Gaps before this time don't count.
+  var countsFrom: Int64 = 0
   let vip: Int
   let keepsGaps: Bool
 
@@ -54,6 +56,7 @@ struct Client {
   }
 
   private mutating func close(_ began: Int64, _ ended: Int64) {
+    let began = max(began, countsFrom)
     guard ended > began else { return }
     unanswered += ended - began
     longest = max(longest, ended - began)

@@ -57,10 +57,18 @@ struct Network {
     switch fault {
     case .cut: cutPaths[path] = max(0, cutPaths[path] + (begins ? 1 : -1))
     case .loss(let share):
-      if begins { losses[path].append(share) } else if let index = losses[path].firstIndex(of: share) { losses[path].remove(at: index) }
+      if begins {
+        losses[path].append(share)
+      } else if let index = losses[path].firstIndex(of: share) {
+        losses[path].remove(at: index)
+      }
       loss[path] = 1 - losses[path].reduce(1) { $0 * (1 - $1) }
     case .delay(let by):
-      if begins { delays[path].append(by) } else if let index = delays[path].firstIndex(of: by) { delays[path].remove(at: index) }
+      if begins {
+        delays[path].append(by)
+      } else if let index = delays[path].firstIndex(of: by) {
+        delays[path].remove(at: index)
+      }
       delay[path] = delays[path].reduce(0, +)
     }
   }

@@ -32,10 +32,12 @@ struct OwnersChecker {
           since[slot] = began
           guard let limit = limit(first, second, since: began, picture) else { continue }
           if picture.now >= limit {
-            finding = finding ?? Finding(
-              promise: .oneOwner,
-              message: "lb\(first + 1) and lb\(second + 1) both hold VIP \(vip + 1) and hear each other for "
-                + "\((picture.now - began) / 1_000_000) ms")
+            finding =
+              finding
+              ?? Finding(
+                promise: .oneOwner,
+                message: "lb\(first + 1) and lb\(second + 1) both hold VIP \(vip + 1) and hear each other for "
+                  + "\((picture.now - began) / 1_000_000) ms")
           } else {
             deadline = min(deadline ?? .max, limit)
           }

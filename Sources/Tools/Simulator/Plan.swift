@@ -50,7 +50,8 @@ public struct Plan: Sendable {
             id: UInt8(51 + vip), family: .ipv4, priority: UInt8(254 - rank), interval: interval,
             addresses: [addresses[vip]])
           return VIPSettings(
-            name: "vip\(vip + 1)", interface: "eth0", addresses: [addresses[vip]], election: .vrrp(router), lease: lease,
+            name: "vip\(vip + 1)", interface: "eth0", addresses: [addresses[vip]], election: .vrrp(router),
+            lease: lease,
             drain: drain)
         },
         services: (0..<vips).map { ServiceSettings(name: "web\($0 + 1)", vip: $0, backends: names, check: check) })
@@ -77,11 +78,8 @@ public struct Plan: Sendable {
 
   var bounds: Bounds { Bounds(self) }
 
-  /// In scenario mode the story begins when the cluster has settled.
-  var settling: Int64 {
-    guard case .scenario = story else { return 0 }
-    return max(5_000_000_000, 30 * interval)
-  }
+  /// The story begins when the cluster has settled, nanoseconds after the first daemon's start.
+  var settling: Int64 { max(5_000_000_000, 30 * interval) }
 }
 
 /// How long things may take, nanoseconds, and why.
@@ -105,7 +103,9 @@ struct Bounds: Sendable {
     let vips = plan.settings.flatMap(\.vips)
     twoOwners = 4 * plan.interval + travel + Self.work
     nobody = 4 * plan.interval + travel + Self.work
-    lease = vips.contains { $0.lease == nil } ? nil : vips.compactMap(\.lease).map(\.nanoseconds).max().map { $0 + Self.lateExpiry }
+    lease =
+      vips.contains { $0.lease == nil }
+      ? nil : vips.compactMap(\.lease).map(\.nanoseconds).max().map { $0 + Self.lateExpiry }
     stop = (vips.map(\.drain).max() ?? .zero).nanoseconds + 2_500_000_000 + Self.work
   }
 }

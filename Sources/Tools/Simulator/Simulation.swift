@@ -137,7 +137,8 @@ extension Plan {
     case .scenario(let scenario): return "roost simulate --scenario \(scenario.name) --seed \(seed)"
     case .chaos:
       let vips = settings.first?.vips.count ?? 0
-      let interval = Duration.nanoseconds(interval).milliseconds
+      // Whole: VRRP counts its intervals in 10 ms.
+      let interval = interval / 1_000_000
       return "roost simulate --seed \(seed) --nodes \(settings.count) --vips \(vips) --interval \(interval)ms "
         + "--duration \(duration.nanoseconds / 1_000_000_000)s"
     }

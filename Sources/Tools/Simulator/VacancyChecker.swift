@@ -30,10 +30,13 @@ struct VacancyChecker {
         since[slot] = began
         let limit = max(began, picture.slowPacketsUntil) + bounds.nobody
         if picture.now >= limit {
-          finding = finding ?? Finding(
-            promise: .someOwner,
-            message: "lb\(node + 1) is healthy and connected, and neither it nor a node that it hears holds VIP \(vip + 1) for "
-              + "\((picture.now - began) / 1_000_000) ms")
+          finding =
+            finding
+            ?? Finding(
+              promise: .someOwner,
+              message:
+                "lb\(node + 1) is healthy and connected, and neither it nor a node that it hears holds VIP \(vip + 1) for "
+                + "\((picture.now - began) / 1_000_000) ms")
         } else {
           deadline = min(deadline ?? .max, limit)
         }

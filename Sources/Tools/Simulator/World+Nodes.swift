@@ -207,7 +207,9 @@ extension World {
   }
 
   mutating func answer(_ node: Int, _ entry: Entry) {
-    guard let job = jobs.take(Int(entry.slot)), case .answer(let event) = job, daemons[node].life == entry.life else { return }
+    guard let job = jobs.take(Int(entry.slot)), case .answer(let event) = job, daemons[node].life == entry.life else {
+      return
+    }
     deliver(event, to: node)
   }
 

@@ -14,8 +14,11 @@ extension World {
         queue.add(.step, at: storyBegan + step.at.nanoseconds, slot: index)
       }
     case .chaos(let chaos):
-      queue.add(.step, at: 5_000_000_000 + chaos.pause(&random))
+      storyBegan = plan.settling
+      queue.add(.step, at: storyBegan + chaos.pause(&random))
     }
+    // What the client misses while the cluster settles is no outage.
+    for vip in clients.indices { clients[vip].countsFrom = storyBegan }
   }
 
   mutating func step(_ index: Int) {

@@ -60,7 +60,8 @@ struct World<Plane: ControlPlane>: ~Copyable {
     let vips = plan.settings.first?.vips.count ?? 0
     let backends = plan.settings.first?.services.map(\.backends.count).max() ?? 0
     let weather = Network.Weather(
-      latency: plan.latency.nanoseconds, jitter: plan.jitter.nanoseconds, loss: plan.loss, duplication: plan.duplication)
+      latency: plan.latency.nanoseconds, jitter: plan.jitter.nanoseconds, loss: plan.loss, duplication: plan.duplication
+    )
     planes = []
     for settings in plan.settings { planes.append(Plane(settings, seed: random.next())) }
     daemons = Array(repeating: Daemon(), count: nodes)
@@ -71,7 +72,8 @@ struct World<Plane: ControlPlane>: ~Copyable {
     owners = OwnersChecker(picture, bounds: bounds)
     vacancies = VacancyChecker(picture, bounds: bounds)
     leftovers = LeftoverChecker(bounds: bounds)
-    progress = ProgressChecker(nodes: nodes, vips: vips, backends: plan.settings.first?.services.reduce(0) { $0 + $1.backends.count } ?? 0)
+    progress = ProgressChecker(
+      nodes: nodes, vips: vips, backends: plan.settings.first?.services.reduce(0) { $0 + $1.backends.count } ?? 0)
     var isScenario = false
     if case .scenario = plan.story { isScenario = true }
     clients = (0..<vips).map { Client(vip: $0, keepsGaps: isScenario && $0 == 0) }
