@@ -173,7 +173,8 @@ private func reaches(_ from: String, _ to: String, of cluster: Cluster) throws -
     defer { cluster.remove() }
     let cabling = try Cabling(topology: cluster.topology, namespace: cluster.manifest.switchNamespace)
     func carrier() throws -> Bool {
-      try Command.run(["ip", "-o", "link", "show", "eth0"], in: cluster.namespace(of: "lb1")).output.contains("LOWER_UP")
+      try Command.run(["ip", "-o", "link", "show", "eth0"], in: cluster.namespace(of: "lb1")).output.contains(
+        "LOWER_UP")
     }
     #expect(try reaches("lb1", "lb2", of: cluster))
     try cabling.setForwarding("lb1", false)
@@ -187,7 +188,8 @@ private func reaches(_ from: String, _ to: String, of cluster: Cluster) throws -
     #expect(try carrier())
     #expect(try reaches("lb1", "lb2", of: cluster))
     guard Command.find("nft") != nil else { return }
-    try cabling.setPaths(cut: [Cabling.Pair(from: "lb2", to: "lb1")], lossy: [Cabling.Pair(from: "lb1", to: "app1"): 0.5])
+    try cabling.setPaths(
+      cut: [Cabling.Pair(from: "lb2", to: "lb1")], lossy: [Cabling.Pair(from: "lb1", to: "app1"): 0.5])
     #expect(try !reaches("lb1", "lb2", of: cluster))
     #expect(try reaches("lb2", "app1", of: cluster))
     try cabling.setPaths(cut: [], lossy: [:])

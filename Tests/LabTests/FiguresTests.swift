@@ -36,7 +36,8 @@ private func datagrams(_ range: Range<Int64>, answered: (Int64) -> Bool) -> [Sam
 
 @Test func `a request under way when the fault comes belongs to the fault`() {
   let record = ClientRecord([
-    Sample(kind: .request, start: at(995), duration: nil), Sample(kind: .request, start: at(1100), duration: .milliseconds(1)),
+    Sample(kind: .request, start: at(995), duration: nil),
+    Sample(kind: .request, start: at(1100), duration: .milliseconds(1)),
     Sample(kind: .freshRequest, start: at(1990), duration: nil),
   ])
   let counts = record.counts(from: at(1000), to: at(2000))

@@ -62,7 +62,8 @@ private let done: [UInt8] = [20, 0, 0, 0, 3, 0, 2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0,
 
 @Test func `requests say their own length`() {
   for request in [
-    NetlinkRequest.allAddresses, NetlinkRequest.link(index: 3, isUp: true), NetlinkRequest.bridgePort(index: 3, isForwarding: false),
+    NetlinkRequest.allAddresses, NetlinkRequest.link(index: 3, isUp: true),
+    NetlinkRequest.bridgePort(index: 3, isForwarding: false),
   ] {
     #expect(Int(request[0]) == request.count)
   }

@@ -60,7 +60,8 @@ private func configuration(nodes: [String: [String]], vip: [String], backends: [
 @Test func `backends of another subnet are behind a router`() throws {
   let topology = try Topology(
     configuration(
-      nodes: ["lb1": ["10.0.0.11"], "lb2": ["10.0.0.12"]], vip: ["10.0.0.100"], backends: ["192.168.5.1", "192.168.5.2"]))
+      nodes: ["lb1": ["10.0.0.11"], "lb2": ["10.0.0.12"]], vip: ["10.0.0.100"],
+      backends: ["192.168.5.1", "192.168.5.2"]))
   #expect(topology.links.count == 2)
   #expect(topology.host("router")?.interfaces.map(\.link) == [0, 1])
   #expect(topology.host("app1")?.gateways.map(\.description) == ["192.168.5.254"])
@@ -70,7 +71,8 @@ private func configuration(nodes: [String: [String]], vip: [String], backends: [
 
 @Test func `a node that is a backend too stays one host`() throws {
   let topology = try Topology(
-    configuration(nodes: ["lb1": ["10.0.0.11"], "lb2": ["10.0.0.12"]], vip: ["10.0.0.100"], backends: ["10.0.0.11", "10.0.0.21"]))
+    configuration(
+      nodes: ["lb1": ["10.0.0.11"], "lb2": ["10.0.0.12"]], vip: ["10.0.0.100"], backends: ["10.0.0.11", "10.0.0.21"]))
   #expect(topology.hosts.map(\.name) == ["lb1", "lb2", "app2", "client"])
 }
 
@@ -90,7 +92,8 @@ private func configuration(nodes: [String: [String]], vip: [String], backends: [
 @Test func `keepalived gets the same timers and priorities`() throws {
   let text = try Keepalived.text(for: "lb2", of: DemoConfiguration.make(), interfaces: ["web": "eth0"])
   for line in [
-    "interface eth0", "virtual_router_id 51", "priority 253", "version 3", "advert_int 0.10", "accept", "10.77.0.100/32",
+    "interface eth0", "virtual_router_id 51", "priority 253", "version 3", "advert_int 0.10", "accept",
+    "10.77.0.100/32",
   ] {
     #expect(text.contains(line), "\(line) is missing in\n\(text)")
   }
@@ -106,4 +109,13 @@ private func configuration(nodes: [String: [String]], vip: [String], backends: [
   #expect(text.contains("native_ipv6"))
   #expect(text.contains("unicast_src_ip 2001:db8::1"))
   #expect(text.contains("unicast_peer {\n    2001:db8::2\n  }"))
+}
+
+@Test(arguments: [(2, 3), (3, 0), (12, 20)])
+func `the demo's file says what the demo's value is`(nodes: Int, backends: Int) {
+  let interval = Duration.milliseconds(50)
+  let text = DemoConfiguration.text(nodes: nodes, backends: backends, interval: interval)
+  let reading = Configuration.read(text: text, file: "demo.yaml")
+  #expect(!reading.mistakes.hasError, "\(reading.mistakes.text())")
+  #expect(reading.configuration == DemoConfiguration.make(nodes: nodes, backends: backends, interval: interval))
 }

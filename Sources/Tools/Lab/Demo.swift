@@ -104,14 +104,19 @@ struct DemoTable {
   }
 
   func closing(path: String, reports: [ScenarioReport], took: Duration) -> [String] {
-    let noise = Spread(reports.flatMap(\.runs).map(\.noiseFloorMs)).map { " (idle noise of \(DemoTable.time($0.median)) taken off)" } ?? ""
+    let noise =
+      Spread(reports.flatMap(\.runs).map(\.noiseFloorMs)).map {
+        " (idle noise of \(DemoTable.time($0.median)) taken off)"
+      } ?? ""
     let interval = reports.first.map { DemoTable.time($0.intervalMs) } ?? "?"
     var lines = [
       "Each fault was caused for real; the client probed every millisecond\(noise).",
       "Outage: of the address or of the service behind it, whichever was longer. Adverts every \(interval).",
       "A partition leaves an owner on each side; healed, they are one again.",
     ]
-    if hasKeepalived { lines.append("keepalived had the same timers. It forwards nothing: its nodes answered the client themselves.") }
+    if hasKeepalived {
+      lines.append("keepalived had the same timers. It forwards nothing: its nodes answered the client themselves.")
+    }
     return lines + [
       "Done in \(Int((took.milliseconds / 1000).rounded())) s. Details: \(path)",
       "Next: roost lab up, then break it yourself: roost lab exec lb1 ip link set eth0 down; roost lab down",
@@ -119,7 +124,9 @@ struct DemoTable {
   }
 
   /// As the client saw it: whichever was gone for longer, the address or the service behind it.
-  static func outage(_ figures: ScenarioReport.StepFigures) -> Double { max(figures.outageMs, figures.serviceOutageMs ?? 0) }
+  static func outage(_ figures: ScenarioReport.StepFigures) -> Double {
+    max(figures.outageMs, figures.serviceOutageMs ?? 0)
+  }
 
   /// `3 ms`, `1.2 s`; below a millisecond `< 1 ms`.
   static func time(_ milliseconds: Double) -> String {
@@ -141,7 +148,8 @@ struct DemoTable {
   }
 
   static func padded(_ texts: [String]) -> String {
-    let cells = zip(texts, widths).map { text, width in text + String(repeating: " ", count: max(0, width - text.count)) }
+    let cells = zip(texts, widths).map { text, width in text + String(repeating: " ", count: max(0, width - text.count))
+    }
     return String(cells.joined().reversed().drop { $0 == " " }.reversed())
   }
 }

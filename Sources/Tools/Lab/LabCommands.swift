@@ -102,7 +102,9 @@ public enum LabCommands {
   private static func status(_ manifest: Manifest, _ folder: LabFolder) -> Status {
     let hosts = manifest.hosts.map { host in
       let inode = host.namespace.inode.map { Set([$0]) } ?? []
-      let processes = ProcessTable.processes(in: inode).map { Status.Process(pid: $0.pid, command: command(of: $0.pid)) }
+      let processes = ProcessTable.processes(in: inode).map {
+        Status.Process(pid: $0.pid, command: command(of: $0.pid))
+      }
       return Status.Host(
         name: host.name, role: host.role, namespace: host.namespace.name, addresses: host.addresses,
         vips: heldVIPs(in: host.namespace, of: manifest), processes: processes)
@@ -136,7 +138,9 @@ public enum LabCommands {
     }
     let names = manifest.hosts.map(\.name) + ["switch"]
     let namespace = host == "switch" ? manifest.switchNamespace : manifest.hosts.first { $0.name == host }?.namespace
-    guard let namespace else { throw LabError(.usage, "no host is called \(host); there are \(names.joined(separator: ", "))") }
+    guard let namespace else {
+      throw LabError(.usage, "no host is called \(host); there are \(names.joined(separator: ", "))")
+    }
     let descriptor = open(namespace.path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw .system("namespace \(namespace.name)", errno) }
     setenv("ROOST_LAB", manifest.id, 1)

@@ -20,7 +20,8 @@ extension LabCommand {
       let hasColor = color == .always || (color == .auto && isTerminal && getenv("NO_COLOR") == nil)
       do throws(LabError) {
         try LabDemo.run(
-          programs: Programs(roost: Programs.itself, helper: [Programs.itself, "lab-helper"]), folder: output, root: state,
+          programs: Programs(roost: Programs.itself, helper: [Programs.itself, "lab-helper"]), folder: output,
+          root: state,
           color: hasColor, live: isTerminal)
       } catch {
         throw fail("\(error)", error.kind == .usage ? .usage : .failed)

@@ -26,7 +26,9 @@ public final class Cluster {
     self.configuration = configuration
     topology = try Topology(configuration)
     folder = try LabFolder.make(in: root)
-    guard let maker = ProcessIdentity(pid: getpid()) else { throw LabError(.host, "/proc is not mounted: the lab needs it") }
+    guard let maker = ProcessIdentity(pid: getpid()) else {
+      throw LabError(.host, "/proc is not mounted: the lab needs it")
+    }
     let id = folder.id
     manifest = Manifest(
       id: id, kind: kind, created: Double(Clock.wall().nanoseconds) / 1e9, maker: maker, configuration: file,
@@ -134,8 +136,10 @@ public final class Cluster {
     let line = status.split(separator: "\n").first { $0.hasPrefix("CapEff:") } ?? ""
     let capabilities = UInt64(line.dropFirst("CapEff:".count).drop { $0 == "\t" || $0 == " " }, radix: 16) ?? 0
     // CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN (linux/capability.h).
-    for (bit, name) in [(12, "CAP_NET_ADMIN"), (13, "CAP_NET_RAW"), (21, "CAP_SYS_ADMIN")] where capabilities >> bit & 1 == 0 {
-      throw LabError(.host, "the lab makes network namespaces, and this process lacks \(name): run it as root (sudo roost lab …)")
+    for (bit, name) in [(12, "CAP_NET_ADMIN"), (13, "CAP_NET_RAW"), (21, "CAP_SYS_ADMIN")]
+    where capabilities >> bit & 1 == 0 {
+      throw LabError(
+        .host, "the lab makes network namespaces, and this process lacks \(name): run it as root (sudo roost lab …)")
     }
   }
 

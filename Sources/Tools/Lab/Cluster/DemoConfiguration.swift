@@ -17,8 +17,10 @@ public enum DemoConfiguration {
         Configuration.Service(
           name: "web", vip: "web", listen: [Configuration.Listen(ports: 80...80)],
           check: Configuration.Check(
-            probe: .http(Configuration.HTTPProbe(path: "/healthz")), every: .milliseconds(500), timeout: .milliseconds(500)),
-          backends: (0..<backends).map { Configuration.Backend(name: "app\($0 + 1)", address: backend($0), port: 8080) })
+            probe: .http(Configuration.HTTPProbe(path: "/healthz")), every: .milliseconds(500),
+            timeout: .milliseconds(500)),
+          backends: (0..<backends).map { Configuration.Backend(name: "app\($0 + 1)", address: backend($0), port: 8080) }
+        )
       ]
     }
     return Configuration(cluster: Configuration.Cluster(nodes: members), vips: [web], services: services)

@@ -36,7 +36,8 @@ public enum Keepalived {
     let inside = vip.addresses.filter { $0.family == router.family }
     let outside = vip.addresses.filter { $0.family != router.family }
     // The first address of an IPv6 advert is a link-local one (RFC 9568 §5.2.9), the same on every node.
-    let linkLocal = router.family == .ipv6 && !inside.contains(where: \.isLinkLocal) ? [linkLocalAddress(id: router.id)] : []
+    let linkLocal =
+      router.family == .ipv6 && !inside.contains(where: \.isLinkLocal) ? [linkLocalAddress(id: router.id)] : []
     lines.append(block("virtual_ipaddress", linkLocal + inside))
     if !outside.isEmpty { lines.append(block("virtual_ipaddress_excluded", outside)) }
     return "vrrp_instance \(vip.name) {\n" + lines.map { "  \($0)\n" }.joined() + "}\n"

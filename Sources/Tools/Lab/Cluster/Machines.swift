@@ -58,7 +58,9 @@ public final class Machines {
     if !keepalived.isEmpty, programs.keepalived == nil {
       throw LabError(.host, "keepalived is not installed: apt-get install keepalived")
     }
-    if keepalived.count < nodes.count, programs.roost == nil { throw LabError(.usage, "no roost program to run was given") }
+    if keepalived.count < nodes.count, programs.roost == nil {
+      throw LabError(.usage, "no roost program to run was given")
+    }
   }
 
   public var nodes: [String] { cluster.topology.hosts(.node).map(\.name) }
@@ -106,7 +108,8 @@ public final class Machines {
     // Pid files of an earlier life would make it refuse to start.
     for name in ["keepalived.pid", "vrrp.pid"] { unlink("\(folder)/\(name)") }
     return [
-      programs.keepalived ?? "keepalived", "-n", "-l", "-D", "-G", "-P", "-f", file, "-p", "\(folder)/keepalived.pid", "-r",
+      programs.keepalived ?? "keepalived", "-n", "-l", "-D", "-G", "-P", "-f", file, "-p", "\(folder)/keepalived.pid",
+      "-r",
       "\(folder)/vrrp.pid",
     ]
   }
@@ -225,7 +228,9 @@ public final class Machines {
 
   // MARK: Starting
 
-  func start(_ host: String, _ arguments: [String], log: String?, input: Int32 = -1, output: Int32 = -1) throws(LabError) -> Child {
+  func start(_ host: String, _ arguments: [String], log: String?, input: Int32 = -1, output: Int32 = -1)
+    throws(LabError) -> Child
+  {
     var launch = Launch(arguments: arguments)
     // By this a process is the lab's, even when its namespace has lost its name.
     launch.environment.removeAll { $0.hasPrefix("ROOST_LAB=") || $0.hasPrefix("NOTIFY_SOCKET=") }

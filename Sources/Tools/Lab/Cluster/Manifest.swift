@@ -46,14 +46,17 @@ public struct LabFolder: Sendable, Hashable {
 
   /// `$XDG_RUNTIME_DIR/roost-lab`, else /run/roost-lab.
   public static var defaultRoot: String {
-    if let folder = getenv("XDG_RUNTIME_DIR").map({ String(cString: $0) }), folder.hasPrefix("/") { return "\(folder)/roost-lab" }
+    if let folder = getenv("XDG_RUNTIME_DIR").map({ String(cString: $0) }), folder.hasPrefix("/") {
+      return "\(folder)/roost-lab"
+    }
     return "/run/roost-lab"
   }
 
   /// Makes a folder that no other lab has; the folder's name is the lab's.
   static func make(in root: String) throws(LabError) -> LabFolder {
     do {
-      try FileManager.default.createDirectory(atPath: root, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o755])
+      try FileManager.default.createDirectory(
+        atPath: root, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o755])
     } catch {
       throw LabError(.host, "the lab's folder \(root) can't be made: \(error); choose another with --state")
     }

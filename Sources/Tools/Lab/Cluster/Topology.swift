@@ -179,7 +179,10 @@ private struct TopologyBuilder {
       }
       let name = interfaceName(of: host.name, link: topology.links[link]) ?? "eth\(interfaces.count)"
       guard !interfaces.contains(where: { $0.name == name }) else {
-        throw LabError(.usage, "\(host.name): the interface \(name) would be on two links of the lab; write only the VIPs of one subnet on it")
+        throw LabError(
+          .usage,
+          "\(host.name): the interface \(name) would be on two links of the lab; write only the VIPs of one subnet on it"
+        )
       }
       interfaces.append(
         Topology.Interface(name: name, link: link, port: portName(host.name, link: link), addresses: addresses))
@@ -200,7 +203,9 @@ private struct TopologyBuilder {
   private func portName(_ host: String, link: Int) -> String {
     let index = given.firstIndex { $0.name == host } ?? 0
     let suffix = ".\(index)\(link == 0 ? "" : ".\(link)")"
-    let allowed = host.unicodeScalars.filter { $0.isASCII && ($0.properties.isAlphabetic || "0"..."9" ~= $0 || $0 == "-") }
+    let allowed = host.unicodeScalars.filter {
+      $0.isASCII && ($0.properties.isAlphabetic || "0"..."9" ~= $0 || $0 == "-")
+    }
     return String(String.UnicodeScalarView(allowed.prefix(15 - suffix.utf8.count))) + suffix
   }
 
@@ -217,7 +222,8 @@ private struct TopologyBuilder {
     for index in topology.hosts.indices where topology.hosts[index].role != .router {
       for family in [AddressFamily.ipv4, .ipv6] {
         let ways = topology.hosts[index].interfaces.compactMap { interface in
-          router.interfaces.first { $0.link == interface.link }?.addresses.first { $0.address.family == family }?.address
+          router.interfaces.first { $0.link == interface.link }?.addresses.first { $0.address.family == family }?
+            .address
         }
         if let way = ways.first { topology.hosts[index].gateways.append(way) }
       }

@@ -158,6 +158,7 @@ final class EchoServer {
 
   private static func response(_ status: Int, _ reason: String, _ body: String) -> [UInt8] {
     Array(
-      "HTTP/1.1 \(status) \(reason)\r\nContent-Type: text/plain\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)".utf8)
+      "HTTP/1.1 \(status) \(reason)\r\nContent-Type: text/plain\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
+        .utf8)
   }
 }

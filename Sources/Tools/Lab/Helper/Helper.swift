@@ -76,15 +76,21 @@ extension Endpoint {
       socketAddress.sin_port = port.bigEndian
       socketAddress.sin_addr.s_addr = v4.rawValue.bigEndian
       return withUnsafePointer(to: &socketAddress) {
-        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(MemoryLayout<sockaddr_in>.size), AF_INET) }
+        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+          body($0, socklen_t(MemoryLayout<sockaddr_in>.size), AF_INET)
+        }
       }
     case .v6(let v6):
       var socketAddress = sockaddr_in6()
       socketAddress.sin6_family = sa_family_t(AF_INET6)
       socketAddress.sin6_port = port.bigEndian
-      withUnsafeMutableBytes(of: &socketAddress.sin6_addr) { $0.storeBytes(of: v6.rawValue.bigEndian, as: UInt128.self) }
+      withUnsafeMutableBytes(of: &socketAddress.sin6_addr) {
+        $0.storeBytes(of: v6.rawValue.bigEndian, as: UInt128.self)
+      }
       return withUnsafePointer(to: &socketAddress) {
-        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(MemoryLayout<sockaddr_in6>.size), AF_INET6) }
+        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+          body($0, socklen_t(MemoryLayout<sockaddr_in6>.size), AF_INET6)
+        }
       }
     case nil: return nil
     }

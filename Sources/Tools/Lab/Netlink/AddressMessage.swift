@@ -95,7 +95,9 @@ struct NetlinkRequest {
   }
 
   mutating func append8(_ value: UInt8) { bytes.append(value) }
-  mutating func append16(_ value: UInt16) { bytes += [UInt8(truncatingIfNeeded: value), UInt8(truncatingIfNeeded: value >> 8)] }
+  mutating func append16(_ value: UInt16) {
+    bytes += [UInt8(truncatingIfNeeded: value), UInt8(truncatingIfNeeded: value >> 8)]
+  }
   mutating func append32(_ value: UInt32) {
     append16(UInt16(truncatingIfNeeded: value))
     append16(UInt16(truncatingIfNeeded: value >> 16))

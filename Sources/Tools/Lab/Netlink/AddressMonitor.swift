@@ -122,7 +122,8 @@ final class AddressMonitor: Sendable {
     let host = sockets[index].host
     state.withLock { state in
       // A renewal is a message too, but no change.
-      let changed = isHeld ? state.held[host, default: []].insert(address).inserted : state.held[host]?.remove(address) != nil
+      let changed =
+        isHeld ? state.held[host, default: []].insert(address).inserted : state.held[host]?.remove(address) != nil
       if changed { state.changes.append(AddressChange(time: now, host: host, address: address, isHeld: isHeld)) }
     }
   }

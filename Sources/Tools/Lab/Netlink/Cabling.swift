@@ -56,18 +56,23 @@ final class Cabling: Sendable {
     }
     if isSame { return }
     let program = try Cabling.checkFilter()
-    var text = "add table bridge lab\nadd chain bridge lab forward { type filter hook forward priority 0; policy accept; }\n"
+    var text =
+      "add table bridge lab\nadd chain bridge lab forward { type filter hook forward priority 0; policy accept; }\n"
     text += "flush chain bridge lab forward\n"
     for pair in cut.sorted() {
-      for (from, to) in portPairs(pair) { text += "add rule bridge lab forward iifname \"\(from)\" oifname \"\(to)\" counter drop\n" }
+      for (from, to) in portPairs(pair) {
+        text += "add rule bridge lab forward iifname \"\(from)\" oifname \"\(to)\" counter drop\n"
+      }
     }
     for (pair, share) in lossy.sorted(by: { $0.key < $1.key }) {
       let perMille = max(0, min(1000, Int((share * 1000).rounded())))
       for (from, to) in portPairs(pair) where perMille > 0 {
-        text += "add rule bridge lab forward iifname \"\(from)\" oifname \"\(to)\" numgen random mod 1000 < \(perMille) counter drop\n"
+        text +=
+          "add rule bridge lab forward iifname \"\(from)\" oifname \"\(to)\" numgen random mod 1000 < \(perMille) counter drop\n"
       }
     }
-    try Command.check([program, "-f", "-"], input: text, in: namespace, doing: "changing what the lab's switch forwards")
+    try Command.check(
+      [program, "-f", "-"], input: text, in: namespace, doing: "changing what the lab's switch forwards")
   }
 
   /// The program that paths between hosts are cut with.

@@ -38,7 +38,8 @@ struct Sample: Sendable, Hashable {
   func encode(into bytes: inout [UInt8]) {
     bytes.append(kind.rawValue)
     bytes.append(detail)
-    let microseconds = duration.map { UInt32(clamping: min($0.nanoseconds / 1000, Int64(Self.absent) - 1)) } ?? Self.absent
+    let microseconds =
+      duration.map { UInt32(clamping: min($0.nanoseconds / 1000, Int64(Self.absent) - 1)) } ?? Self.absent
     withUnsafeBytes(of: number.littleEndian) { bytes.append(contentsOf: $0) }
     withUnsafeBytes(of: microseconds.littleEndian) { bytes.append(contentsOf: $0) }
     withUnsafeBytes(of: start.nanoseconds.littleEndian) { bytes.append(contentsOf: $0) }

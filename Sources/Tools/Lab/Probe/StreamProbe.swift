@@ -130,7 +130,9 @@ final class StreamProbe {
       if let start = stream.start, now - start > Self.timeout { fail(stream, now) }
     }
     for echo in echoes where echo.isConnected && now - echo.lastHeard > Self.silence { breakDown(echo, .silent, now) }
-    for echo in echoes where !echo.isConnected && echo.descriptor >= 0 && now - echo.lastHeard > Self.timeout { drop(echo, now) }
+    for echo in echoes where !echo.isConnected && echo.descriptor >= 0 && now - echo.lastHeard > Self.timeout {
+      drop(echo, now)
+    }
   }
 
   // MARK: Single attempts
@@ -141,7 +143,9 @@ final class StreamProbe {
       samples.append(Sample(kind: kind, start: now, duration: nil))
       return
     }
-    guard let registration = try? reactor.register(descriptor, .writable, handler: { [self] in proceed(descriptor, $0) }) else {
+    guard
+      let registration = try? reactor.register(descriptor, .writable, handler: { [self] in proceed(descriptor, $0) })
+    else {
       close(descriptor)
       return
     }
@@ -189,7 +193,8 @@ final class StreamProbe {
   private func proceed(_ stream: Stream) {
     let now = Clock.now()
     if !stream.isConnected {
-      guard socketError(stream.descriptor) == 0, writeAll(stream.descriptor, request), let registration = stream.registration
+      guard socketError(stream.descriptor) == 0, writeAll(stream.descriptor, request),
+        let registration = stream.registration
       else { return fail(stream, now) }
       stream.isConnected = true
       try? reactor.modify(registration, .readable)
@@ -223,7 +228,9 @@ final class StreamProbe {
     echo.next = now + Self.echoInterval
     guard echo.descriptor >= 0 else { return open(echo, service, now) }
     guard echo.isConnected else { return }
-    let bytes = [UInt8(ascii: "e"), UInt8(ascii: "c")] + withUnsafeBytes(of: echo.number) { Array($0) } + withUnsafeBytes(of: echo.sent) { Array($0) }
+    let bytes =
+      [UInt8(ascii: "e"), UInt8(ascii: "c")] + withUnsafeBytes(of: echo.number) { Array($0) }
+      + withUnsafeBytes(of: echo.sent) { Array($0) }
     echo.sent &+= 1
     echo.expected += bytes
     if !writeAll(echo.descriptor, bytes) { breakDown(echo, .reset, now) }
@@ -291,12 +298,15 @@ struct Response {
     if bodyLeft == nil {
       head += rest
       rest = []
-      guard let end = head.indices.dropFirst(3).first(where: { head[($0 - 3)...$0].elementsEqual([13, 10, 13, 10]) }) else {
+      guard let end = head.indices.dropFirst(3).first(where: { head[($0 - 3)...$0].elementsEqual([13, 10, 13, 10]) })
+      else {
         return head.count > 16_384 ? false : nil
       }
       let text = String(decoding: head[...end], as: UTF8.self)
       let lines = text.split(separator: "\r\n")
-      guard let status = lines.first, status.hasPrefix("HTTP/1."), let length = contentLength(lines) else { return false }
+      guard let status = lines.first, status.hasPrefix("HTTP/1."), let length = contentLength(lines) else {
+        return false
+      }
       isGood = status.dropFirst("HTTP/1.1 ".count).hasPrefix("200")
       bodyLeft = length
       rest = head[(end + 1)...]

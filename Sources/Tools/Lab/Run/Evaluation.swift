@@ -36,7 +36,9 @@ struct Evaluation {
 
   private func serviceOutage(of step: Int) -> Duration? {
     let window = window(of: step)
-    guard let gap = record.longestServiceGap(from: window.start, to: window.end), let first = moments.first else { return nil }
+    guard let gap = record.longestServiceGap(from: window.start, to: window.end), let first = moments.first else {
+      return nil
+    }
     return max(.zero, gap - (record.longestServiceGap(from: zero, to: first) ?? .zero))
   }
 
@@ -106,11 +108,14 @@ struct Evaluation {
         return (holds ? .failed : .held, holds ? "\(name) held the address still" : nil)
       }
     case .backend(_, let isUp, _, _):
-      guard let answer = answers[index], let state = answer.backend else { return (.skipped, "nobody here knows of backends") }
+      guard let answer = answers[index], let state = answer.backend else {
+        return (.skipped, "nobody here knows of backends")
+      }
       let fits = (state == "up") == isUp
       return (fits ? .held : .failed, "the owner said '\(state)'")
     case .noConnectionBroken(let moment):
-      let stretches = moment.map { scenario.steps(of: $0).filter(moments.indices.contains).map(window) } ?? [(zero, end)]
+      let stretches =
+        moment.map { scenario.steps(of: $0).filter(moments.indices.contains).map(window) } ?? [(zero, end)]
       let broken = stretches.reduce(0) { $0 + record.counts(from: $1.start, to: $1.end).connectionsBroken }
       return (broken == 0 ? .held : .failed, "\(broken) broken")
     case .failedRequests(let below, let moment):

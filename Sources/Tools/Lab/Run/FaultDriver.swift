@@ -22,7 +22,8 @@ final class FaultDriver {
   private(set) var stalled: Set<String> = []
 
   init(
-    machines: Machines, cabling: Cabling, monitor: AddressMonitor, nodes: [String], backends: [String], addresses: [IPAddress]
+    machines: Machines, cabling: Cabling, monitor: AddressMonitor, nodes: [String], backends: [String],
+    addresses: [IPAddress]
   ) {
     self.machines = machines
     self.cabling = cabling
@@ -41,13 +42,16 @@ final class FaultDriver {
       switch step.action {
       case .delay:
         throw LabError(
-          .usage, "\(scenario.name).scenario:\(step.line): the lab can't delay packets (that needs netem in the kernel); `roost simulate` can")
+          .usage,
+          "\(scenario.name).scenario:\(step.line): the lab can't delay packets (that needs netem in the kernel); `roost simulate` can"
+        )
       case .partition, .oneWay, .loss: try Cabling.checkFilter()
       default: break
       }
     }
     guard scenario.nodes <= nodes else {
-      throw LabError(.usage, "the scenario \(scenario.name) is about \(scenario.nodes) nodes; the configuration has \(nodes)")
+      throw LabError(
+        .usage, "the scenario \(scenario.name) is about \(scenario.nodes) nodes; the configuration has \(nodes)")
     }
     let used = scenario.steps.compactMap { step -> Int? in
       switch step.action {
@@ -56,7 +60,8 @@ final class FaultDriver {
       }
     }.max()
     if let used, used >= backends {
-      throw LabError(.usage, "the scenario \(scenario.name) is about app\(used + 1); the first service has \(backends) backends")
+      throw LabError(
+        .usage, "the scenario \(scenario.name) is about app\(used + 1); the first service has \(backends) backends")
     }
   }
 
@@ -197,7 +202,9 @@ final class FaultDriver {
 
   private func forgetAddresses(of node: String) throws(LabError) {
     let names = interfaces.filter { $0.node == node }.map(\.name)
-    let commands = names.flatMap { name in addresses.map { "address del \($0)/\($0.family == .ipv4 ? 32 : 128) dev \(name)" } }
+    let commands = names.flatMap { name in
+      addresses.map { "address del \($0)/\($0.family == .ipv4 ? 32 : 128) dev \(name)" }
+    }
     // Most are not there; that is no mistake.
     _ = try Command.run(
       [Command.find("ip") ?? "ip", "-force", "-batch", "-"], input: commands.joined(separator: "\n") + "\n",

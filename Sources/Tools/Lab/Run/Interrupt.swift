@@ -24,7 +24,9 @@ final class Interrupt {
   func wait(until time: Instant) throws(LabError) {
     while true {
       let remaining = (time - Clock.now()).nanoseconds
-      if clinux_lab_wait_readable(ends.reading, max(0, remaining)) > 0 { throw LabError(.interrupted, "interrupted: the lab is removed") }
+      if clinux_lab_wait_readable(ends.reading, max(0, remaining)) > 0 {
+        throw LabError(.interrupted, "interrupted: the lab is removed")
+      }
       if remaining <= 0 { return }
     }
   }

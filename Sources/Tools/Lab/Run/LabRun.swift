@@ -35,10 +35,13 @@ public enum LabRun {
     var rest = scenarios[...]
     while let first = rest.first {
       // Scenarios about the same cluster are told on the same lab.
-      let group = rest.prefix { configuration != nil || ($0.nodes, $0.backends, $0.interval) == (first.nodes, first.backends, first.interval) }
+      let group = rest.prefix {
+        configuration != nil || ($0.nodes, $0.backends, $0.interval) == (first.nodes, first.backends, first.interval)
+      }
       rest = rest.dropFirst(group.count)
       let bench = try LabBench(
-        configuration ?? DemoConfiguration.make(nodes: first.nodes, backends: first.backends, interval: first.interval), options, say: say)
+        configuration ?? DemoConfiguration.make(nodes: first.nodes, backends: first.backends, interval: first.interval),
+        options, say: say)
       defer { bench.remove() }
       for scenario in group {
         let report = try bench.measure(scenario, say: say)
@@ -59,14 +62,19 @@ final class LabBench {
 
   init(_ configuration: Configuration, _ options: LabRun.Options, say: (String) -> Void) throws(LabError) {
     self.options = options
-    if case .vrrp(let router)? = configuration.vips.first?.election { interval = router.interval } else { interval = .seconds(1) }
+    if case .vrrp(let router)? = configuration.vips.first?.election {
+      interval = router.interval
+    } else {
+      interval = .seconds(1)
+    }
     try Cluster.checkHost()
     let interrupt = try Interrupt()
     for id in Cluster.removeStale(in: options.root) { say("lab \(id), left behind by a run that was killed: removed") }
     say("building the lab")
     func make(_ keepalived: Set<String>) throws(LabError) -> Session {
       try Session(
-        configuration, file: options.configurationFile, in: options.root, programs: options.programs, keepalived: keepalived,
+        configuration, file: options.configurationFile, in: options.root, programs: options.programs,
+        keepalived: keepalived,
         connections: options.connections, interrupt: interrupt)
     }
     session = try make(options.keepalivedNodes)

@@ -70,7 +70,9 @@ public struct ScenarioReport: Sendable, Codable {
         let failed = spread({ Double($0.requestsFailed) }), let broken = spread({ Double($0.connectionsBroken) }),
         let noise = spread(\.noiseFloorMs)
       else { return nil }
-      (outageMs, twoOwnersMs, noOwnerMs, requestsFailed, connectionsBroken, noiseFloorMs) = (outage, two, none, failed, broken, noise)
+      (outageMs, twoOwnersMs, noOwnerMs, requestsFailed, connectionsBroken, noiseFloorMs) = (
+        outage, two, none, failed, broken, noise
+      )
       serviceOutageMs = Spread(figures.compactMap(\.serviceOutageMs))
     }
   }
@@ -115,7 +117,8 @@ extension ScenarioReport.Measured {
     changes = outcomes.flatMap(\.changes)
     expectations = outcomes.first?.verdicts ?? []
     for outcome in outcomes.dropFirst() {
-      for index in expectations.indices where outcome.verdicts.indices.contains(index) && outcome.verdicts[index].outcome == .failed {
+      for index in expectations.indices
+      where outcome.verdicts.indices.contains(index) && outcome.verdicts[index].outcome == .failed {
         expectations[index] = outcome.verdicts[index]
       }
     }

@@ -36,10 +36,13 @@ final class Session {
     machines = try Machines(
       cluster, programs: programs, configurationFile: try Session.configurationFile(file, configuration, cluster),
       keepalived: keepalived)
-    let hosts = cluster.topology.hosts(.node).map { [cluster] in (name: $0.name, namespace: cluster.namespace(of: $0.name)) }
+    let hosts = cluster.topology.hosts(.node).map { [cluster] in
+      (name: $0.name, namespace: cluster.namespace(of: $0.name))
+    }
     monitor = try AddressMonitor(hosts: hosts, addresses: vip.addresses)
     let preferred = vip.prefer + configuration.cluster.nodes.map(\.name).filter { !vip.prefer.contains($0) }
-    let backends = (service?.backends ?? []).compactMap { [cluster] in cluster.topology.host(holding: $0.address)?.name }
+    let backends = (service?.backends ?? []).compactMap { [cluster] in cluster.topology.host(holding: $0.address)?.name
+    }
     driver = FaultDriver(
       machines: machines, cabling: try Cabling(topology: cluster.topology, namespace: cluster.manifest.switchNamespace),
       monitor: monitor, nodes: preferred, backends: backends, addresses: vip.addresses)
@@ -85,17 +88,22 @@ final class Session {
   func settle() throws(LabError) {
     try driver.heal()
     let deadline = Clock.now() + .seconds(20) + interval * 10
-    try hold(until: deadline, "no node, or the wrong one, owns \(primaryAddress)") { () throws(LabError) in self.isOwnedAsPreferred }
+    try hold(until: deadline, "no node, or the wrong one, owns \(primaryAddress)") { () throws(LabError) in
+      self.isOwnedAsPreferred
+    }
     if let service {
       let endpoint = Endpoint(primaryAddress, service.listen.first?.ports.lowerBound ?? 80)
-      try hold(until: deadline, "\(endpoint.address) port \(endpoint.port) does not answer the client") { () throws(LabError) in
+      try hold(until: deadline, "\(endpoint.address) port \(endpoint.port) does not answer the client") {
+        () throws(LabError) in
         try self.answers(endpoint)
       }
       try hold(until: deadline, "a backend is not up") { () throws(LabError) in self.backendsAreUp }
     }
     // Elections and announcements that are still under way have ended by then.
     try interrupt.wait(min(interval * 2, .milliseconds(500)))
-    try hold(until: deadline, "\(primaryAddress) does not stay where it belongs") { () throws(LabError) in self.isOwnedAsPreferred }
+    try hold(until: deadline, "\(primaryAddress) does not stay where it belongs") { () throws(LabError) in
+      self.isOwnedAsPreferred
+    }
   }
 
   private var isOwnedAsPreferred: Bool {
@@ -130,7 +138,9 @@ final class Session {
       guard descriptor >= 0 else { return false }
       defer { close(descriptor) }
       var polled = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
-      guard poll(&polled, 1, 200) == 1, writeAll(descriptor, Array("GET / HTTP/1.0\r\nHost: lab\r\n\r\n".utf8)) else { return false }
+      guard poll(&polled, 1, 200) == 1, writeAll(descriptor, Array("GET / HTTP/1.0\r\nHost: lab\r\n\r\n".utf8)) else {
+        return false
+      }
       polled.events = Int16(POLLIN)
       guard poll(&polled, 1, 500) == 1 else { return false }
       var bytes = [UInt8](repeating: 0, count: 16)
@@ -202,7 +212,11 @@ final class Session {
     for (index, expectation) in scenario.expectations.enumerated() {
       guard case .backend(let backend, let isUp, let within, let moment) = expectation.claim else { continue }
       for step in scenario.steps(of: moment) {
-        agenda.append((zero + scenario.steps[step].at + within.duration(interval: interval), .ask(expectation: index, backend: backend, isUp: isUp)))
+        agenda.append(
+          (
+            zero + scenario.steps[step].at + within.duration(interval: interval),
+            .ask(expectation: index, backend: backend, isUp: isUp)
+          ))
       }
     }
     while let next = agenda.indices.min(by: { (agenda[$0].at, $0) < (agenda[$1].at, $1) }) {
@@ -243,7 +257,8 @@ final class Session {
     let folder = cluster.folder.hostFolder(Topology.client)
     let specification = ProbeSpecification(
       datagrams: Endpoint(primaryAddress, machines.datagramPort),
-      service: service.map { Endpoint(primaryAddress, $0.listen.first?.ports.lowerBound ?? 80) }, connections: connections,
+      service: service.map { Endpoint(primaryAddress, $0.listen.first?.ports.lowerBound ?? 80) },
+      connections: connections,
       nodes: driver.nodes, output: "\(folder)/samples")
     return try RunningProber(specification, machines: machines, helper: programs.helper, folder: folder)
   }
@@ -271,7 +286,8 @@ final class RunningProber {
       close(fromChild.writing)
     }
     child = try machines.start(
-      Topology.client, helper + ["probe", file], log: "\(folder)/probe.log", input: toChild.reading, output: fromChild.writing)
+      Topology.client, helper + ["probe", file], log: "\(folder)/probe.log", input: toChild.reading,
+      output: fromChild.writing)
     try expect("ready", within: .seconds(5))
   }
 
@@ -287,7 +303,9 @@ final class RunningProber {
     close(input)
     input = -1
     try expect("done", within: .seconds(30))
-    guard let data = try? Data(contentsOf: URL(filePath: specification.output)), let samples = Sample.decode([UInt8](data)) else {
+    guard let data = try? Data(contentsOf: URL(filePath: specification.output)),
+      let samples = Sample.decode([UInt8](data))
+    else {
       throw LabError(.failed, "the prober's samples in \(specification.output) can't be read")
     }
     return samples
@@ -300,7 +318,9 @@ final class RunningProber {
     while !text.contains(word) {
       var polled = pollfd(fd: output, events: Int16(POLLIN), revents: 0)
       let left = Int32(clamping: Int((deadline - Clock.now()).milliseconds.rounded(.up)))
-      guard left > 0, poll(&polled, 1, left) == 1 else { throw LabError(.failed, "the prober did not say '\(word)' in time") }
+      guard left > 0, poll(&polled, 1, left) == 1 else {
+        throw LabError(.failed, "the prober did not say '\(word)' in time")
+      }
       let count = read(output, &bytes, bytes.count)
       guard count > 0 else {
         throw LabError(.failed, "the prober ended: see probe.log of the lab")
