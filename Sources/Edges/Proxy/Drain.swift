@@ -44,9 +44,9 @@ final class DrainOrder: Sendable {
   private let unfinished: Atomic<Int>
   private let then: @Sendable () -> Void
 
-  /// From the seal to the end. SYNs are dropped meanwhile, and a client repeats one after a second: so it is short. What is
+  /// From the seal to the end. SYNs are dropped meanwhile, and a client repeats one after a whole second: so it is short. What is
   /// under way gets this long to come to the end of a response.
-  private static let longestSeal: Int64 = 20_000_000
+  private static let longestSeal: Int64 = 5_000_000
 
   init(services: [Int], from now: Instant, within: Duration, everyone: [Mail], then: @escaping @Sendable () -> Void) {
     self.services = services

@@ -94,7 +94,7 @@ public final class ProxyEngine: Sendable {
   ///
   /// They go on accepting and proxying, but a connection that is there now and rests for 10 ms after a response is closed
   /// (FIN). When all of those are gone, or shortly before the deadline, the listeners drop SYNs, which clients retransmit
-  /// to the next owner; 20 ms later what does not rest even then is reset (RST), so that no client is left waiting. From
+  /// to the next owner; 5 ms later what does not rest even then is reset (RST), so that no client is left waiting. From
   /// then on nothing is accepted until `resume`.
   ///
   /// - Parameters:

@@ -117,7 +117,7 @@ struct Worker<IO: SocketIO>: ~Copyable {
   private func rest() -> Int32 {
     if queueCount > 0 { return 0 }
     var limit = Self.longestRest
-    if !drains.isEmpty { limit = 2 }
+    if !drains.isEmpty { limit = 1 }
     if pausedListeners > 0 { limit = min(limit, 10) }
     return wheel.delay(limit: limit)
   }
