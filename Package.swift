@@ -10,9 +10,8 @@ let package = Package(
   name: "roost",
   products: [
     .executable(name: "roost", targets: ["roost"]),
-    // For Benchmarks/, which are a package of their own.
+    // For Benchmarks/ and Fuzz/, packages of their own: each links only what it measures or feeds.
     .library(name: "ProxyParts", targets: ["Proxy", "Balancing", "Wire", "Basis", "Linux"]),
-    // For the fuzz targets in Fuzz/, which is a package of its own.
     .library(name: "Basis", targets: ["Basis"]),
     .library(name: "Wire", targets: ["Wire"]),
     .library(name: "VRRP", targets: ["VRRP"]),

@@ -67,22 +67,48 @@ struct OwnershipTimeline: Sendable {
 
   private func figures(of address: IPAddress, from start: Instant, to end: Instant) -> Figures {
     var figures = Figures()
-    guard start < end else { return figures }
-    let moments = changes.filter { $0.address == address }.map(\.time) + connectivity.map(\.time)
-    var cuts = [start] + moments.filter { start < $0 && $0 < end }.sorted()
-    cuts.append(end)
-    var stretch = Duration.zero
-    for (from, to) in zip(cuts, cuts.dropFirst()) {
+    for rivalry in rivalries(for: address, from: start, to: end) {
+      let length = rivalry.upperBound - rivalry.lowerBound
+      figures.twoOwners += length
+      figures.longestTwoOwners = max(figures.longestTwoOwners, length)
+    }
+    for (from, to) in stretches(from: start, to: end) {
       let state = connectivity(at: from)
-      let holders = nodes.filter(self.holders(of: address, at: from).contains)
-      if !holders.contains(where: state.isReachable) { figures.noOwner += to - from }
-      let hasRivals = holders.indices.contains { first in
-        holders[(first + 1)...].contains { state.isMutual(holders[first], $0) }
-      }
-      stretch = hasRivals ? stretch + (to - from) : .zero
-      if hasRivals { figures.twoOwners += to - from }
-      figures.longestTwoOwners = max(figures.longestTwoOwners, stretch)
+      if !holders(of: address, at: from).contains(where: state.isReachable) { figures.noOwner += to - from }
     }
     return figures
+  }
+
+  /// While two nodes that reach each other hold the address, in order.
+  func rivalries(for address: IPAddress, from start: Instant, to end: Instant) -> [Range<Instant>] {
+    var rivalries: [Range<Instant>] = []
+    for (from, to) in stretches(from: start, to: end) {
+      let state = connectivity(at: from)
+      let holding = holders(of: address, at: from)
+      let rivals = nodes.filter(holding.contains)
+      let hasRivals = rivals.indices.contains { first in
+        rivals[(first + 1)...].contains { state.isMutual(rivals[first], $0) }
+      }
+      guard hasRivals else { continue }
+      if let last = rivalries.last, last.upperBound == from {
+        rivalries[rivalries.count - 1] = last.lowerBound..<to
+      } else {
+        rivalries.append(from..<to)
+      }
+    }
+    return rivalries
+  }
+
+  /// When something about owners or who reaches whom changed, in order.
+  func moments(from start: Instant, to end: Instant) -> [Instant] {
+    (changes.filter { addresses.contains($0.address) }.map(\.time) + connectivity.map(\.time))
+      .filter { start < $0 && $0 < end }.sorted()
+  }
+
+  /// The time between two such moments, in which nothing changed.
+  private func stretches(from start: Instant, to end: Instant) -> [(from: Instant, to: Instant)] {
+    guard start < end else { return [] }
+    let cuts = [start] + moments(from: start, to: end) + [end]
+    return zip(cuts, cuts.dropFirst()).filter { $0 < $1 }.map { (from: $0, to: $1) }
   }
 }

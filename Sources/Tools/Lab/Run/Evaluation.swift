@@ -18,7 +18,7 @@ struct Evaluation {
   func outcome(repetition: Int) -> RunOutcome {
     RunOutcome(
       steps: moments.indices.map { figures(of: $0, repetition: repetition) },
-      verdicts: scenario.expectations.indices.map { verdict(on: $0) },
+      verdicts: verdicts(),
       changes: timeline.changes.filter { zero <= $0.time && $0.time <= end }.map {
         ScenarioReport.Change(
           repetition: repetition, atMs: rounded($0.time - zero), node: $0.host, address: $0.address.description,
@@ -76,79 +76,52 @@ struct Evaluation {
 
   // MARK: Verdicts
 
-  private typealias Outcome = ScenarioReport.Verdict.Outcome
-
-  private func verdict(on index: Int) -> ScenarioReport.Verdict {
-    let expectation = scenario.expectations[index]
-    let (outcome, detail) = judge(expectation.claim, index)
-    return ScenarioReport.Verdict(text: expectation.text, line: expectation.line, outcome: outcome, detail: detail)
-  }
-
-  private func judge(_ claim: Claim, _ index: Int) -> (Outcome, String?) {
-    switch claim {
-    case .owner(let who, let within, let moment):
-      return each(moment) { step in ownerIs(who, at: window(of: step).start + within.duration(interval: interval)) }
-    case .oneOwnerAtEnd:
-      let owners = timeline.owners(at: end)
-      return (owners.count == 1 ? .held : .failed, "owners at the end: \(list(owners))")
-    case .ownerAtEnd(let who): return ownerIs(who, at: end)
-    case .outage(let below, let moment):
-      return each(moment) { step in
-        let seen = outage(of: step)
-        return (seen < below.duration(interval: interval) ? .held : .failed, "outage \(rounded(seen)) ms")
+  /// By the judge that the simulator has too. What was seen of backends is apart: the lab asks once, at the bound.
+  private func verdicts() -> [ScenarioReport.Verdict] {
+    zip(told().judge(observations()), scenario.expectations.indices).map { verdict, index in
+      let expectation = scenario.expectations[index]
+      var outcome = verdict.passed.map { $0 ? ScenarioReport.Verdict.Outcome.held : .failed } ?? .skipped
+      var detail = verdict.measured
+      if case .backend(_, let isUp, _, _) = expectation.claim {
+        let state = answers[index]?.backend
+        outcome = state.map { ($0 == "up") == isUp ? .held : .failed } ?? .skipped
+        detail = state.map { "the owner said '\($0)'" } ?? "nobody here knows of backends"
       }
-    case .twoOwners(let atMost):
-      let seen = timeline.figures(from: zero, to: end).longestTwoOwners
-      return (seen <= atMost.duration(interval: interval) ? .held : .failed, "two owners for \(rounded(seen)) ms")
-    case .noAddress(let who, let within, let moment):
-      guard let name = name(who) else { return (.skipped, "the lab judges this for named nodes only") }
-      return each(moment) { step in
-        let time = window(of: step).start + within.duration(interval: interval)
-        let holds = timeline.addresses.contains { timeline.holders(of: $0, at: time).contains(name) }
-        return (holds ? .failed : .held, holds ? "\(name) held the address still" : nil)
-      }
-    case .backend(_, let isUp, _, _):
-      guard let answer = answers[index], let state = answer.backend else {
-        return (.skipped, "nobody here knows of backends")
-      }
-      let fits = (state == "up") == isUp
-      return (fits ? .held : .failed, "the owner said '\(state)'")
-    case .noConnectionBroken(let moment):
-      let stretches =
-        moment.map { scenario.steps(of: $0).filter(moments.indices.contains).map(window) } ?? [(zero, end)]
-      let broken = stretches.reduce(0) { $0 + record.counts(from: $1.start, to: $1.end).connectionsBroken }
-      return (broken == 0 ? .held : .failed, "\(broken) broken")
-    case .failedRequests(let below, let moment):
-      return each(moment) { step in
-        let (start, end) = window(of: step)
-        let failed = record.counts(from: start, to: end).requestsFailed
-        return (failed < below ? .held : .failed, "\(failed) requests failed")
-      }
+      return ScenarioReport.Verdict(text: expectation.text, line: expectation.line, outcome: outcome, detail: detail)
     }
   }
 
-  /// The first step of that moment for which it does not hold speaks for all.
-  private func each(_ moment: Moment, _ judge: (Int) -> (Outcome, String?)) -> (Outcome, String?) {
-    let verdicts = scenario.steps(of: moment).filter(moments.indices.contains).map(judge)
-    return verdicts.first { $0.0 == .failed } ?? verdicts.first ?? (.skipped, "no such step")
-  }
-
-  /// The VIP is on that node and on no other that it reaches.
-  private func ownerIs(_ who: Selector, at time: Instant) -> (Outcome, String?) {
-    guard let name = name(who) else { return (.skipped, "the lab judges this for named nodes only") }
-    let state = timeline.connectivity(at: time)
-    for address in timeline.addresses {
-      let holders = timeline.holders(of: address, at: time)
-      let rivals = holders.filter { $0 != name && state.isMutual($0, name) }
-      if !holders.contains(name) || !rivals.isEmpty { return (.failed, "on \(list(holders.sorted()))") }
+  /// The scenario as it really went: each step at the moment when it was done.
+  private func told() -> Scenario {
+    var told = scenario
+    told.interval = interval
+    told.end = end - zero
+    for step in moments.indices {
+      // Steps of the same time stay at the same time, so that none of them gets a window of its own.
+      let first = scenario.steps.firstIndex { $0.at == scenario.steps[step].at } ?? step
+      told.steps[step].at = moments[first] - zero
     }
-    return (.held, nil)
+    return told
   }
 
-  private func name(_ who: Selector) -> String? {
-    if case .node(let index) = who, nodes.indices.contains(index) { return nodes[index] }
-    return nil
+  private func observations() -> Observations {
+    var seen = Observations()
+    var before: [String] = []
+    for time in [zero] + timeline.moments(from: zero, to: end) {
+      let owners = timeline.owners(at: time)
+      for (index, node) in nodes.enumerated() where owners.contains(node) != before.contains(node) {
+        seen.holdings.append(.init(at: time - zero, node: index, holds: owners.contains(node)))
+      }
+      before = owners
+    }
+    func sinceZero(_ span: Range<Instant>) -> Range<Duration> { (span.lowerBound - zero)..<(span.upperBound - zero) }
+    seen.twoOwners = timeline.addresses.flatMap { timeline.rivalries(for: $0, from: zero, to: end) }.map(sinceZero)
+    seen.gaps = record.gaps(longerThan: noiseFloor, from: zero, to: end).map {
+      // Of a gap, what is beyond the machine's own noise.
+      sinceZero($0.lowerBound..<($0.upperBound - noiseFloor))
+    }
+    seen.brokenConnections = record.breaks.map { $0 - zero }.filter { $0 >= .zero }
+    seen.failedRequests = record.failedRequests.map { $0 - zero }.filter { $0 >= .zero }
+    return seen
   }
-
-  private func list(_ names: [String]) -> String { names.isEmpty ? "nobody" : names.joined(separator: ", ") }
 }

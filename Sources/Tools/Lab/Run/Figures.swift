@@ -35,6 +35,23 @@ struct ClientRecord: Sendable {
     return max(longest, end - last)
   }
 
+  /// Each time without an answered datagram that was longer than that, in order.
+  func gaps(longerThan bound: Duration, from start: Instant, to end: Instant) -> [Range<Instant>] {
+    guard start < end else { return [] }
+    let inside = answers[Self.first(of: answers, after: start)...].prefix { $0 < end }
+    let moments = [start] + inside + [end]
+    return zip(moments, moments.dropFirst()).filter { $1 - $0 > bound }.map { $0..<$1 }
+  }
+
+  /// When long-lived connections broke.
+  var breaks: [Instant] { samples.filter { $0.kind == .broken }.map(\.start) }
+
+  /// When requests failed; one that was under way at a step belongs to that step.
+  var failedRequests: [Instant] {
+    samples.filter { ($0.kind == .request || $0.kind == .freshRequest) && $0.duration == nil }
+      .map { $0.start + Self.underWay }
+  }
+
   private static func first(of answers: [Instant], after time: Instant) -> Int {
     var low = 0
     var high = answers.count
