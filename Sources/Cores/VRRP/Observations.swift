@@ -14,6 +14,8 @@ struct Observations: Sendable {
   private var addressesFrom = Instant(nanoseconds: .min)
   private var saidCoverage: ChecksumCoverage?
   private var coverageFrom = Instant(nanoseconds: .min)
+  private var saidHopLimit: UInt8?
+  private var hopLimitFrom = Instant(nanoseconds: .min)
 
   mutating func interval(
     _ header: AdvertHeader, _ source: IPAddress, ours: Int64, _ now: Instant,
@@ -54,5 +56,15 @@ struct Observations: Sendable {
     saidCoverage = coverage
     coverageFrom = now.adding(Self.pause)
     emit(.notice(.checksumCoverage(from: source, coverage)))
+  }
+  /// Of an advert that was dropped: nothing but a word tells why two nodes that hear each other own the same addresses.
+  mutating func hopLimit(
+    _ envelope: Envelope, _ peers: Peers, _ now: Instant, _ emit: (VirtualRouter.Output) -> Void
+  ) {
+    guard case .unicast(let known) = peers, known.contains(envelope.source) else { return }
+    guard envelope.hopLimit != saidHopLimit, now >= hopLimitFrom else { return }
+    saidHopLimit = envelope.hopLimit
+    hopLimitFrom = now.adding(Self.pause)
+    emit(.notice(.peerHopLimit(from: envelope.source, envelope.hopLimit)))
   }
 }
