@@ -154,7 +154,8 @@ extension Reading {
       mistakes.error(
         "\(name) lacks \(own), from which \(quoted(node)) sends its unicast adverts",
         at: vip.value("vrrp", "peers") ?? vip.place,
-        suggestion: "correct the first \(router.family == .ipv4 ? "IPv4" : "IPv6") address of '\(node)', or 'interface'")
+        suggestion: "correct the first \(router.family == .ipv4 ? "IPv4" : "IPv6") address of '\(node)', or 'interface'"
+      )
     }
   }
 }

@@ -39,7 +39,8 @@ public struct LinkState: Sendable, Hashable {
   public var unicastIPv6: IPv6Address?
 
   public init(
-    isUp: Bool, ipv4: IPv4Address?, linkLocal: IPv6Address?, unicastIPv4: IPv4Address? = nil, unicastIPv6: IPv6Address? = nil
+    isUp: Bool, ipv4: IPv4Address?, linkLocal: IPv6Address?, unicastIPv4: IPv4Address? = nil,
+    unicastIPv6: IPv6Address? = nil
   ) {
     self.isUp = isUp
     self.ipv4 = ipv4
