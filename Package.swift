@@ -96,6 +96,9 @@ let package = Package(
     .testTarget(name: "TelemetryTests", dependencies: ["Telemetry", "Node", "Basis"], swiftSettings: edge),
     .testTarget(name: "ScenarioTests", dependencies: ["Scenario", "Basis"], swiftSettings: edge),
     .testTarget(name: "SimulatorTests", dependencies: ["Simulator", "Scenario", "Node", "Basis", "Wire", "VRRP", "Health"], swiftSettings: edge),
+    // With Debian's keepalived as the peer; needs root.
+    .testTarget(
+      name: "InteropTests", dependencies: ["roost", "Lab", "Configuration", "Linux", "Basis", "VRRP", "Wire"], swiftSettings: edge),
     .testTarget(name: "LabTests", dependencies: ["Lab", "lab-helper", "Scenario", "Configuration", "Linux", "CLinux", "Basis", "Wire", "VRRP"], swiftSettings: edge),
   ]
 )

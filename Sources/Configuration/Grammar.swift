@@ -82,7 +82,7 @@ enum Grammar {
         "How long it leaves the owner alone after it came back."),
       Key(
         "peers", .scalar(.choice(["multicast", "unicast"])), default: .string("multicast"),
-        "To whom adverts go; unicast: to the first address of each other node, for networks without multicast."),
+        "To whom adverts go; unicast: from and to the first address of each node, for networks without multicast."),
       Key(
         "family", .scalar(.choice(["ipv4", "ipv6"], later: ["both"])),
         "Over which family adverts are sent; ipv4 if the VIP has an IPv4 address, if absent."),

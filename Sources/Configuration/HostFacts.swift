@@ -146,5 +146,16 @@ extension Reading {
         "\(name) has no IPv4 address of its own to send adverts from", at: vip.place,
         suggestion: "add one, or use vrrp.family: ipv6")
     }
+    // The other nodes take unicast adverts from no other address of this one.
+    if case .vrrp(let router) = vip.value.election, router.peers == .unicast,
+      let own = configuration.member(node)?.address(router.family),
+      !interface.addresses.contains(where: { $0.address == own })
+    {
+      mistakes.error(
+        "\(name) lacks \(own), from which \(quoted(node)) sends its unicast adverts",
+        at: vip.value("vrrp", "peers") ?? vip.place,
+        suggestion: "correct the first \(router.family == .ipv4 ? "IPv4" : "IPv6") address of '\(node)', or 'interface'"
+      )
+    }
   }
 }

@@ -29,15 +29,34 @@ public enum Event: Sendable, Equatable {
 public struct LinkState: Sendable, Hashable {
   /// Administratively up, and a carrier is seen.
   public var isUp: Bool
-  /// The source of IPv4 adverts: the first address of the interface that is no VIP.
+  /// The source of multicast IPv4 adverts: the first address of the interface that is no VIP.
   public var ipv4: IPv4Address?
-  /// The source of IPv6 adverts: a link-local address that is not tentative.
+  /// The source of multicast IPv6 adverts: a link-local address that is not tentative.
   public var linkLocal: IPv6Address?
+  /// The sources of unicast adverts: this node's addresses by the configuration, where the interface has them. The peers know this
+  /// node by no others.
+  public var unicastIPv4: IPv4Address?
+  public var unicastIPv6: IPv6Address?
 
-  public init(isUp: Bool, ipv4: IPv4Address?, linkLocal: IPv6Address?) {
+  public init(
+    isUp: Bool, ipv4: IPv4Address?, linkLocal: IPv6Address?, unicastIPv4: IPv4Address? = nil,
+    unicastIPv6: IPv6Address? = nil
+  ) {
     self.isUp = isUp
     self.ipv4 = ipv4
     self.linkLocal = linkLocal
+    self.unicastIPv4 = unicastIPv4
+    self.unicastIPv6 = unicastIPv6
+  }
+
+  /// Where a virtual router's adverts come from; nil while the interface has no such address.
+  public func source(of router: VRRP.Settings) -> IPAddress? {
+    switch (router.family, router.peers) {
+    case (.ipv4, .multicast): ipv4.map(IPAddress.v4)
+    case (.ipv4, .unicast): unicastIPv4.map(IPAddress.v4)
+    case (.ipv6, .multicast): linkLocal.map(IPAddress.v6)
+    case (.ipv6, .unicast): unicastIPv6.map(IPAddress.v6)
+    }
   }
 }
 

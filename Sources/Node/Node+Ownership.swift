@@ -24,7 +24,10 @@ extension Node {
     let address = vips[vip]
     guard let link = address.link else { return "interface \(address.settings.interface) does not exist" }
     if !link.isUp { return "interface \(address.settings.interface) is down" }
-    if address.router != nil, address.local == nil {
+    if let router = address.router, address.local == nil {
+      if case .unicast = router.settings.peers {
+        return "interface \(address.settings.interface) lacks this node's own address, the source of unicast adverts"
+      }
       return "interface \(address.settings.interface) has no address to send adverts from"
     }
     if address.hasServices, !workersAreHealthy { return "a proxy worker does not answer" }

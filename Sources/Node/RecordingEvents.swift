@@ -39,9 +39,13 @@ extension Event {
     case .start, .stop, .timer, .advert: break
     case .link(let interface, let state):
       BytesOut.text(interface, &bytes)
-      bytes.append((state.isUp ? 1 : 0) | (state.ipv4 != nil ? 2 : 0) | (state.linkLocal != nil ? 4 : 0))
+      bytes.append(
+        (state.isUp ? 1 : 0) | (state.ipv4 != nil ? 2 : 0) | (state.linkLocal != nil ? 4 : 0)
+          | (state.unicastIPv4 != nil ? 8 : 0) | (state.unicastIPv6 != nil ? 16 : 0))
       if let address = state.ipv4 { BytesOut.fixed(UInt64(address.rawValue), 4, &bytes) }
       if let address = state.linkLocal { address.encode(into: &bytes) }
+      if let address = state.unicastIPv4 { BytesOut.fixed(UInt64(address.rawValue), 4, &bytes) }
+      if let address = state.unicastIPv6 { address.encode(into: &bytes) }
     case .address(let vip, let report):
       BytesOut.number(vip, &bytes)
       report.encode(into: &bytes)
@@ -71,15 +75,13 @@ extension Event {
     case .link:
       let interface = try bytes.text()
       let flags = try bytes.byte()
-      guard flags < 8 else { throw bytes.malformed("no state of a link") }
-      let ipv4 =
-        flags & 2 != 0 ? IPv4Address(rawValue: UInt32(truncatingIfNeeded: try bytes.fixed(4))) : nil
-      var linkLocal: IPv6Address?
-      if flags & 4 != 0 {
-        guard try bytes.byte() == 6 else { throw bytes.malformed("no IPv6 address") }
-        linkLocal = try IPv6Address(behindFamily: &bytes)
-      }
-      self = .link(interface: interface, LinkState(isUp: flags & 1 != 0, ipv4: ipv4, linkLocal: linkLocal))
+      guard flags < 32 else { throw bytes.malformed("no state of a link") }
+      var state = LinkState(isUp: flags & 1 != 0, ipv4: nil, linkLocal: nil)
+      if flags & 2 != 0 { state.ipv4 = IPv4Address(rawValue: UInt32(truncatingIfNeeded: try bytes.fixed(4))) }
+      if flags & 4 != 0 { state.linkLocal = try IPv6Address(from: &bytes) }
+      if flags & 8 != 0 { state.unicastIPv4 = IPv4Address(rawValue: UInt32(truncatingIfNeeded: try bytes.fixed(4))) }
+      if flags & 16 != 0 { state.unicastIPv6 = try IPv6Address(from: &bytes) }
+      self = .link(interface: interface, state)
     case .address:
       let vip = try bytes.index()
       self = .address(vip: vip, try AddressReport(from: &bytes))

@@ -188,6 +188,11 @@ extension IPv6Address {
     BytesOut.fixed(UInt64(truncatingIfNeeded: rawValue >> 64), 8, &bytes)
   }
 
+  init(from bytes: inout BytesIn) throws(RecordingError) {
+    guard try bytes.byte() == 6 else { throw bytes.malformed("no IPv6 address") }
+    try self.init(behindFamily: &bytes)
+  }
+
   init(behindFamily bytes: inout BytesIn) throws(RecordingError) {
     let low = try bytes.fixed(8)
     let high = try bytes.fixed(8)

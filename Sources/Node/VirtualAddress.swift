@@ -64,14 +64,8 @@ public struct VirtualAddress: Sendable {
       && router.settings.family == envelope.source.family
   }
 
-  /// The source that adverts need: of the election's family. A fixed election sends none.
-  var local: IPAddress? {
-    switch router?.settings.family {
-    case .ipv4: link?.ipv4.map(IPAddress.v4)
-    case .ipv6: link?.linkLocal.map(IPAddress.v6)
-    case nil: nil
-    }
-  }
+  /// The source that adverts need. A fixed election sends none.
+  var local: IPAddress? { router.flatMap { link?.source(of: $0.settings) } }
 
   var deadline: Instant? {
     var deadline = earlier(router?.deadline, earlier(renewal, earlier(announcement, retry)))

@@ -97,6 +97,21 @@ private func reading(_ vip: String, nodes: String = "{ lb1: 10.0.0.11, lb2: 10.0
           = say which it is with --node NAME, or correct its address here
       """
     ),
+    (
+      "{ addresses: 10.0.0.100, interface: eth1, vrrp: { id: 1, peers: unicast } }", try host(),
+      """
+      h.yaml:4:21: warning: 10.0.0.100 goes to eth1, but its subnet is on eth0
+        4 |   web: { addresses: 10.0.0.100, interface: eth1, vrrp: { id: 1, peers: unicast } }
+          |                     ^^^^^^^^^^
+          = move it to a VIP of its own, or correct 'interface'
+
+      h.yaml:4:72: error: eth1 lacks 10.0.0.12, from which 'lb2' sends its unicast adverts
+        4 |   web: { addresses: 10.0.0.100, interface: eth1, vrrp: { id: 1, peers: unicast } }
+          |                                                                        ^^^^^^^
+          = correct the first IPv4 address of 'lb2', or 'interface'
+      """
+    ),
+    ("{ addresses: 10.0.0.100, vrrp: { id: 1, peers: unicast } }", try host(), ""),
     // What this node may not own needs no interface here.
     ("{ addresses: 192.0.2.1, prefer: [lb1], election: static }", try host(), ""),
     ("{ addresses: 10.0.0.100, vrrp: { id: 1 } }", try host(), ""),

@@ -107,6 +107,7 @@ private func configuration(nodes: [String: [String]], vip: [String], backends: [
   let text = try Keepalived.text(for: "lb1", of: value, interfaces: ["web": "eth0"])
   #expect(text.contains("virtual_ipaddress {\n    fe80::200:5eff:fe00:207/128\n    2001:db8::100/128\n  }"))
   #expect(text.contains("native_ipv6"))
+  #expect(text.contains("unicast_ttl 255"))
   #expect(text.contains("unicast_src_ip 2001:db8::1"))
   #expect(text.contains("unicast_peer {\n    2001:db8::2\n  }"))
 }

@@ -157,6 +157,47 @@ struct OwnershipTests {
     #expect(!effects.contains { $0.isTransmit })
   }
 
+  @Test(arguments: [AddressFamily.ipv4, .ipv6])
+  func `unicast adverts come from the node's own address, and without it there are none`(family: AddressFamily) {
+    let peer = IPAddress.v6(IPv6Address(rawValue: 0x2001_0DB8 << 96 | 12))
+    let own = IPv6Address(rawValue: 0x2001_0DB8 << 96 | 11)
+    let router = VRRP.Settings(
+      id: 51, family: family, priority: 254, interval: .milliseconds(100), addresses: [Bench.vip],
+      peers: .unicast([family == .ipv4 ? .v4(Bench.peer) : peer]))
+    var bench = Bench(election: .vrrp(router))
+    bench.give(.start)
+    // What multicast would take: another address of the interface, and its link-local one.
+    var link = LinkState(
+      isUp: true, ipv4: IPv4Address(10, 0, 0, 1), linkLocal: IPv6Address(rawValue: 0xFE80 << 112 | 1))
+    bench.give(.link(interface: "eth0", link))
+    #expect(bench.node.vips[0].state == .fault)
+    #expect(bench.node.vips[0].reason.contains("lacks this node's own address"))
+    link.unicastIPv4 = Bench.own
+    link.unicastIPv6 = own
+    bench.give(.link(interface: "eth0", link))
+    bench.advance(by: .milliseconds(400))
+    #expect(bench.node.vips[0].state == .active)
+    #expect(link.source(of: router) == (family == .ipv4 ? .v4(Bench.own) : .v6(own)))
+  }
+
+  @Test func `the addresses of a link are the same after a recording`() throws {
+    let link = LinkState(
+      isUp: true, ipv4: Bench.own, linkLocal: IPv6Address(rawValue: 0xFE80 << 112 | 1), unicastIPv4: Bench.peer,
+      unicastIPv6: IPv6Address(rawValue: 0x2001_0DB8 << 96 | 11))
+    let event = Event.link(interface: "eth0", link)
+    var bytes = Recording.header(Bench().node.settings, seed: 1)
+    bytes.reserveCapacity(4096)
+    var writer = RecordingWriter()
+    let written = writer.write(event, at: Instant(nanoseconds: 5), into: &bytes)
+    #expect(written)
+    var reader = try RecordingReader(bytes)
+    guard case .event(let read, _, _)? = try reader.next() else {
+      Issue.record("no event was read")
+      return
+    }
+    #expect(read == event)
+  }
+
   @Test func `a message for no virtual router of ours is counted, and a short one too`() {
     var bench = Bench()
     bench.give(.start)

@@ -196,6 +196,18 @@ import Wire
     #expect(rig.router.counters.sent == 1)
   }
 
+  @Test func `that a peer's hop limit has its adverts dropped is said, once`() {
+    var rig = Rig(peers: .unicast([node11]))
+    _ = rig.handle(.startup(local: node12))
+    let advert = Advert(version: .v3, id: 51, priority: 210, interval: .milliseconds(100), addresses: [vip])
+      .encoded(from: node11, to: node12, coverage: .pseudoHeader)
+    let envelope = Envelope(interface: "eth0", source: node11, destination: node12, hopLimit: 64)
+    #expect(rig.receive(advert, envelope) == [.notice(.peerHopLimit(from: node11, 64))])
+    #expect(rig.receive(advert, envelope).isEmpty)
+    #expect(rig.router.counters[.unicastHopLimit] == 2)
+    #expect("\(Notice.peerHopLimit(from: node11, 64))".contains("unicast_ttl 255"))
+  }
+
   @Test func `v2 is never spoken over IPv6`() {
     var rig = Rig(version: .v2, addresses: [v6("2001:db8::100")], local: v6("fe80::12"))
     _ = rig.handle(.startup(local: v6("fe80::12")))

@@ -32,7 +32,9 @@ private struct Wrong: Sendable, CustomTestStringConvertible {
     Wrong(reason: .reflected, what: "our own source", source: node12),
     Wrong(reason: .hopLimit, what: "TTL 254", hopLimit: 254),
     Wrong(reason: .hopLimit, what: "TTL 1", hopLimit: 1),
-    Wrong(reason: .unicastHopLimit, what: "unicast, TTL 254", settings: unicast, destination: node12, hopLimit: 254),
+    Wrong(
+      reason: .unicastHopLimit, what: "unicast, TTL 254", settings: unicast, source: node13, destination: node12,
+      hopLimit: 254),
     Wrong(reason: .destination, what: "unicast to a router of the group", destination: node12),
     Wrong(reason: .destination, what: "another group", destination: .v4(IPv4Address(224, 0, 0, 5))),
     Wrong(reason: .destination, what: "the group to a router of unicast", settings: unicast),

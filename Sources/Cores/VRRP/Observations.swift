@@ -15,6 +15,8 @@ struct Observations: Sendable {
   /// At first what this router sends: only what differs is worth a word.
   private var saidCoverage: ChecksumCoverage
   private var coverageFrom = Instant(nanoseconds: .min)
+  private var saidHopLimit: UInt8?
+  private var hopLimitFrom = Instant(nanoseconds: .min)
 
   init(sending coverage: ChecksumCoverage) { saidCoverage = coverage }
 
@@ -57,5 +59,15 @@ struct Observations: Sendable {
     saidCoverage = coverage
     coverageFrom = now.adding(Self.pause)
     emit(.notice(.checksumCoverage(from: source, coverage)))
+  }
+  /// Of an advert that was dropped: nothing but a word tells why two nodes that hear each other own the same addresses.
+  mutating func hopLimit(
+    _ envelope: Envelope, _ peers: Peers, _ now: Instant, _ emit: (VirtualRouter.Output) -> Void
+  ) {
+    guard case .unicast(let known) = peers, known.contains(envelope.source) else { return }
+    guard envelope.hopLimit != saidHopLimit, now >= hopLimitFrom else { return }
+    saidHopLimit = envelope.hopLimit
+    hopLimitFrom = now.adding(Self.pause)
+    emit(.notice(.peerHopLimit(from: envelope.source, envelope.hopLimit)))
   }
 }

@@ -58,6 +58,8 @@ public enum Notice: Sendable, Hashable {
   case addressesMismatch(from: IPAddress, theirs: [IPAddress], ours: [IPAddress])
   /// A peer's VRRPv3 checksums over IPv4 are made in this way; with `ChecksumCoverage.learned` ours are now too.
   case checksumCoverage(from: IPAddress, ChecksumCoverage)
+  /// A unicast peer's adverts are dropped for their TTL or hop limit: unless that changes, both may own the addresses.
+  case peerHopLimit(from: IPAddress, UInt8)
 }
 
 extension Notice: CustomStringConvertible {
@@ -68,6 +70,8 @@ extension Notice: CustomStringConvertible {
     case .addressesMismatch(let from, let theirs, let ours):
       "\(from) advertises \(list(theirs)), this node \(list(ours)): set the same addresses on both"
     case .checksumCoverage(let from, .message): "\(from) computes checksums over the message only (RFC 9568)"
+    case .peerHopLimit(let from, let hopLimit):
+      "\(from) sends adverts with TTL or hop limit \(hopLimit), which are dropped: it must be 255 on arrival (keepalived: unicast_ttl 255)"
     case .checksumCoverage(let from, _): "\(from) computes checksums with the pseudo-header (as keepalived does)"
     }
   }

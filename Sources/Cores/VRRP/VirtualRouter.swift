@@ -120,6 +120,7 @@ public struct VirtualRouter: Sendable {
       header = try check(message, envelope)
     } catch {
       counters[error] &+= 1
+      if error == .unicastHopLimit { observations.hopLimit(envelope, settings.peers, now, emit) }
       return
     }
     counters.accepted &+= 1

@@ -112,7 +112,8 @@ extension World {
   }
 
   mutating func tellLink(_ node: Int) {
-    let state = LinkState(isUp: picture.network.hasCarrier(node), ipv4: plan.sources[node], linkLocal: nil)
+    let own = plan.sources[node]
+    let state = LinkState(isUp: picture.network.hasCarrier(node), ipv4: own, linkLocal: nil, unicastIPv4: own)
     for interface in interfaces[node] { deliver(.link(interface: interface, state), to: node) }
   }
 

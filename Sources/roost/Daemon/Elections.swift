@@ -1,4 +1,5 @@
 import Basis
+import Configuration
 import Linux
 import Node
 import VRRP
@@ -18,6 +19,7 @@ final class Elections {
 
   /// For each VIP with an election: its socket's key.
   private let keys: [Key?]
+  private let routers: [VRRP.Settings?]
   private let wanted: Set<Key>
   private var open: [Key: Open] = [:]
   /// For each VIP: its socket while there is one, so that sending needs no look-up.
@@ -31,9 +33,12 @@ final class Elections {
   private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 8192, alignment: 16)
 
   init(_ settings: NodeSettings) {
-    keys = settings.vips.map { vip in
+    routers = settings.vips.map { vip in
       guard case .vrrp(let router) = vip.election else { return nil }
-      return Key(interface: vip.interface, family: router.family)
+      return router
+    }
+    keys = zip(settings.vips, routers).map { vip, router in
+      router.map { Key(interface: vip.interface, family: $0.family) }
     }
     wanted = Set(keys.compactMap { $0 })
     sockets = keys.map { _ in nil }
@@ -45,7 +50,7 @@ final class Elections {
 
   /// Opens, or opens again, what an interface needs now.
   func follow(
-    _ interface: InterfaceState, _ reactor: Reactor, onReadable: @escaping (VRRPSocket) -> Void
+    _ interface: InterfaceState, _ state: LinkState, _ reactor: Reactor, onReadable: @escaping (VRRPSocket) -> Void
   ) throws(SystemError) {
     for family in [AddressFamily.ipv4, .ipv6] {
       let key = Key(interface: interface.name, family: family)
@@ -59,14 +64,9 @@ final class Elections {
         let registration = try reactor.register(socket.descriptor, .readable) { _ in onReadable(socket) }
         open[key] = Open(socket: socket, registration: registration)
       }
-      let source: IPAddress? =
-        switch family {
-        case .ipv4: interface.ipv4.map { .v4($0.address) }
-        case .ipv6: interface.linkLocal.map { .v6($0) }
-        }
       for vip in keys.indices where keys[vip] == key {
         sockets[vip] = open[key]?.socket
-        sources[vip] = source
+        sources[vip] = routers[vip].flatMap { state.source(of: $0) }
       }
     }
   }
@@ -97,5 +97,18 @@ final class Elections {
       failures[vip] &+= 1
       return false
     }
+  }
+}
+
+extension LinkState {
+  /// What an interface's state means to the elections of a node.
+  init(_ interface: InterfaceState, node: Configuration.Member?) {
+    func own(_ family: AddressFamily) -> IPAddress? {
+      guard let address = node?.address(family) else { return nil }
+      return interface.addresses.contains { $0.address == address && !$0.isTentative } ? address : nil
+    }
+    self.init(isUp: interface.isUp, ipv4: interface.ipv4?.address, linkLocal: interface.linkLocal)
+    if case .v4(let address)? = own(.ipv4) { unicastIPv4 = address }
+    if case .v6(let address)? = own(.ipv6) { unicastIPv6 = address }
   }
 }

@@ -147,12 +147,12 @@ final class Loop {
   }
 
   private func linkChanged(_ interface: InterfaceState, at now: Instant) {
+    let state = LinkState(interface, node: plan.configuration.member(plan.name))
     do throws(SystemError) {
-      try elections.follow(interface, reactor) { [unowned self] socket in drain(socket) }
+      try elections.follow(interface, state, reactor) { [unowned self] socket in drain(socket) }
     } catch {
       parts.log.write(.error, "no adverts on \(interface.name): \(error)")
     }
-    let state = LinkState(isUp: interface.isUp, ipv4: interface.ipv4?.address, linkLocal: interface.linkLocal)
     give(.link(interface: interface.name, state), at: now)
     // The node begins when it has seen all its interfaces once, so that none is taken for missing.
     if unseen.remove(interface.name) != nil, unseen.isEmpty { give(.start, at: now) }

@@ -44,7 +44,8 @@ public enum Keepalived {
   }
 
   private static func unicast(_ family: AddressFamily, node: String, of configuration: Configuration) -> [String] {
-    var lines: [String] = []
+    // Over IPv6 it would send a hop limit of 64, which RFC 9568 §7.1 has receivers drop.
+    var lines = ["unicast_ttl 255"]
     if let own = configuration.member(node)?.address(family) { lines.append("unicast_src_ip \(own)") }
     let peers = configuration.cluster.nodes.filter { $0.name != node }.compactMap { $0.address(family) }
     lines.append("unicast_peer {\n" + peers.map { "    \($0)\n" }.joined() + "  }")
