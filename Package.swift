@@ -42,14 +42,16 @@ let package = Package(
 
     // System: the kernel's interfaces.
     .target(name: "CLinux", path: "Sources/System/CLinux"),
-    .target(name: "Linux", dependencies: ["CLinux", "Basis", "Wire"], path: "Sources/System/Linux", swiftSettings: edge),
+    .target(
+      name: "Linux", dependencies: ["CLinux", "Basis", "Wire"], path: "Sources/System/Linux", swiftSettings: edge),
 
     // Edges: what runs beside the loop.
     .target(
       name: "Proxy", dependencies: ["Linux", "CLinux", "Basis", "Wire", "Balancing"], path: "Sources/Edges/Proxy",
       swiftSettings: edge),
     .target(
-      name: "Prober", dependencies: ["Linux", "CLinux", "Basis", "Wire", "Health", "HTTP1"], path: "Sources/Edges/Prober",
+      name: "Prober", dependencies: ["Linux", "CLinux", "Basis", "Wire", "Health", "HTTP1"],
+      path: "Sources/Edges/Prober",
       swiftSettings: edge),
     .target(
       name: "Control", dependencies: ["Linux", "CLinux", "Basis", "HTTP1"], path: "Sources/Edges/Control",
@@ -64,7 +66,8 @@ let package = Package(
       name: "Scenario", dependencies: ["Basis"], path: "Sources/Tools/Scenario",
       resources: [.embedInCode("BuiltIn")], swiftSettings: edge),
     .target(
-      name: "Simulator", dependencies: ["Scenario", "Node", "Basis", "Wire", "VRRP", "Health"], path: "Sources/Tools/Simulator",
+      name: "Simulator", dependencies: ["Scenario", "Node", "Basis", "Wire", "VRRP", "Health"],
+      path: "Sources/Tools/Simulator",
       swiftSettings: edge),
     .target(
       name: "Lab", dependencies: ["Scenario", "Configuration", "Linux", "CLinux", "Basis", "Wire", "VRRP"],
@@ -87,18 +90,29 @@ let package = Package(
     .testTarget(name: "HTTP1Tests", dependencies: ["HTTP1"], swiftSettings: edge),
     .testTarget(name: "NodeTests", dependencies: ["Node", "Basis", "Wire", "VRRP", "Health"], swiftSettings: edge),
     .testTarget(
-      name: "ConfigurationTests", dependencies: ["Configuration", "Basis", "Wire", "VRRP", "Health", "Node"], exclude: ["golden"],
+      name: "ConfigurationTests", dependencies: ["Configuration", "Basis", "Wire", "VRRP", "Health", "Node"],
+      exclude: ["golden"],
       swiftSettings: edge),
     .testTarget(name: "LinuxTests", dependencies: ["Linux", "CLinux", "Basis", "Wire"], swiftSettings: edge),
-    .testTarget(name: "ProxyTests", dependencies: ["Proxy", "Linux", "CLinux", "Basis", "Wire", "Balancing"], swiftSettings: edge),
-    .testTarget(name: "ProberTests", dependencies: ["Prober", "Linux", "CLinux", "Basis", "Wire", "Health", "HTTP1"], swiftSettings: edge),
-    .testTarget(name: "ControlTests", dependencies: ["Control", "Linux", "CLinux", "Basis", "HTTP1"], swiftSettings: edge),
+    .testTarget(
+      name: "ProxyTests", dependencies: ["Proxy", "Linux", "CLinux", "Basis", "Wire", "Balancing"], swiftSettings: edge),
+    .testTarget(
+      name: "ProberTests", dependencies: ["Prober", "Linux", "CLinux", "Basis", "Wire", "Health", "HTTP1"],
+      swiftSettings: edge),
+    .testTarget(
+      name: "ControlTests", dependencies: ["Control", "Linux", "CLinux", "Basis", "HTTP1"], swiftSettings: edge),
     .testTarget(name: "TelemetryTests", dependencies: ["Telemetry", "Node", "Basis"], swiftSettings: edge),
     .testTarget(name: "ScenarioTests", dependencies: ["Scenario", "Basis"], swiftSettings: edge),
-    .testTarget(name: "SimulatorTests", dependencies: ["Simulator", "Scenario", "Node", "Basis", "Wire", "VRRP", "Health"], swiftSettings: edge),
+    .testTarget(
+      name: "SimulatorTests", dependencies: ["Simulator", "Scenario", "Node", "Basis", "Wire", "VRRP", "Health"],
+      swiftSettings: edge),
     // With Debian's keepalived as the peer; needs root.
     .testTarget(
-      name: "InteropTests", dependencies: ["roost", "Lab", "Configuration", "Linux", "Basis", "VRRP", "Wire"], swiftSettings: edge),
-    .testTarget(name: "LabTests", dependencies: ["Lab", "lab-helper", "Scenario", "Configuration", "Linux", "CLinux", "Basis", "Wire", "VRRP"], swiftSettings: edge),
+      name: "InteropTests", dependencies: ["roost", "Lab", "Configuration", "Linux", "Basis", "VRRP", "Wire"],
+      swiftSettings: edge),
+    .testTarget(
+      name: "LabTests",
+      dependencies: ["Lab", "lab-helper", "Scenario", "Configuration", "Linux", "CLinux", "Basis", "Wire", "VRRP"],
+      swiftSettings: edge),
   ]
 )

@@ -12,7 +12,8 @@ struct Roost: ParsableCommand {
       """,
     version: version,
     subcommands: [
-      Run.self, Check.self, Schema.self, Status.self, Simulate.self, ReplayCommand.self, LabCommand.self, LabHelperCommand.self,
+      Run.self, Check.self, Schema.self, Status.self, Simulate.self, ReplayCommand.self, LabCommand.self,
+      LabHelperCommand.self,
     ])
 
   static let version = "0.1.0"

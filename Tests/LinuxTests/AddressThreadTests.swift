@@ -77,7 +77,9 @@ struct AddressThreadTests {
   @Test func `the kernel takes back what nobody renews, even if the thread is gone`() throws {
     try TwoHosts.run { _ in
       let reports = Reports()
-      let thread = try AddressThread([web], watching: [], record: try OwnershipRecord(capacity: 8)) { reports.append($0) }
+      let thread = try AddressThread([web], watching: [], record: try OwnershipRecord(capacity: 8)) {
+        reports.append($0)
+      }
       thread.take(3, generation: 1, lease: .seconds(1))
       #expect(reports.has { if case .added = $0 { true } else { false } })
       thread.stop()
@@ -92,7 +94,9 @@ struct AddressThreadTests {
       thread.renew(3, generation: 1, lease: .seconds(30))
       thread.release(3, generation: 1)
       #expect(reports.has { $0 == .removed(3, 1) })
-      let wrong = reports.all.filter { if case .renewed = $0 { true } else if case .putBack = $0 { true } else { false } }
+      let wrong = reports.all.filter {
+        if case .renewed = $0 { true } else if case .putBack = $0 { true } else { false }
+      }
       #expect(wrong == [])
       let left = try present()
       #expect(left == [])
@@ -222,7 +226,9 @@ struct AddressThreadTests {
     }
     try TwoHosts.run { _ in
       let reports = Reports()
-      let thread = try AddressThread(many, watching: [], record: try OwnershipRecord(capacity: 100)) { reports.append($0) }
+      let thread = try AddressThread(many, watching: [], record: try OwnershipRecord(capacity: 100)) {
+        reports.append($0)
+      }
       defer { thread.stop() }
       for vip in many { thread.take(vip.id, generation: 1, lease: .seconds(60)) }
       for vip in many { thread.renew(vip.id, generation: 1, lease: .seconds(60)) }

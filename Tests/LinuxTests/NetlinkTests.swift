@@ -16,12 +16,14 @@ import Wire
 
   /// RTM_NEWADDR of 192.0.2.7/24 on interface 2, as `ip monitor` would see it.
   private static let newAddress: [UInt8] = [
-    68, 0, 0, 0, /* length */ 20, 0, /* RTM_NEWADDR */ 0, 0, /* flags */ 9, 0, 0, 0, /* sequence */ 0, 0, 0, 0, /* port */
+    68, 0, 0, 0, /* length */ 20, 0, /* RTM_NEWADDR */ 0, 0, /* flags */ 9, 0, 0, 0, /* sequence */ 0, 0, 0,
+    0, /* port */
     2, 24, 0x80, 0, /* AF_INET, /24, IFA_F_PERMANENT, universe */ 2, 0, 0, 0, /* interface */
     8, 0, 1, 0, 192, 0, 2, 7, /* IFA_ADDRESS */
     8, 0, 2, 0, 192, 0, 2, 7, /* IFA_LOCAL */
     8, 0, 8, 0, 0x80, 2, 0, 0, /* IFA_FLAGS: permanent, no prefix route */
-    20, 0, 6, 0, 255, 255, 255, 255, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, /* IFA_CACHEINFO: preferred for ever, valid 60 s */
+    20, 0, 6, 0, 255, 255, 255, 255, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0, /* IFA_CACHEINFO: preferred for ever, valid 60 s */
   ]
 
   @Test func `an address is read`() throws {
@@ -79,14 +81,15 @@ import Wire
   @Test func `a VIP's address is added with its lease, host-sized, without route`() {
     var batch = NetlinkBatch()
     batch.append(.set(leaseSeconds: 3), .v4(IPv4Address(10, 0, 0, 100)), on: 2, sequence: 1)
-    #expect(batch.bytes == [
-      68, 0, 0, 0, 20, 0, 0x05, 0x05, 1, 0, 0, 0, 0, 0, 0, 0,  // RTM_NEWADDR: request, acknowledge, create, replace
-      2, 32, 0, 253, 2, 0, 0, 0,  // AF_INET, /32, scope link, interface 2
-      8, 0, 2, 0, 10, 0, 0, 100,  // IFA_LOCAL
-      8, 0, 1, 0, 10, 0, 0, 100,  // IFA_ADDRESS
-      8, 0, 8, 0, 0, 2, 0, 0,  // IFA_FLAGS: no prefix route
-      20, 0, 6, 0, 3, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,  // IFA_CACHEINFO: preferred and valid for 3 s
-    ])
+    #expect(
+      batch.bytes == [
+        68, 0, 0, 0, 20, 0, 0x05, 0x05, 1, 0, 0, 0, 0, 0, 0, 0,  // RTM_NEWADDR: request, acknowledge, create, replace
+        2, 32, 0, 253, 2, 0, 0, 0,  // AF_INET, /32, scope link, interface 2
+        8, 0, 2, 0, 10, 0, 0, 100,  // IFA_LOCAL
+        8, 0, 1, 0, 10, 0, 0, 100,  // IFA_ADDRESS
+        8, 0, 8, 0, 0, 2, 0, 0,  // IFA_FLAGS: no prefix route
+        20, 0, 6, 0, 3, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,  // IFA_CACHEINFO: preferred and valid for 3 s
+      ])
     batch.removeAll()
     batch.append(.set(leaseSeconds: nil), IPAddress("2001:db8::100")!, on: 2, sequence: 1)
     let deprecatedForEver: [UInt8] = [20, 0, 6, 0, 0, 0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0]
@@ -115,7 +118,9 @@ import Wire
 @Suite struct InterfaceTableTests {
   @Test func `an interface that is made anew under its name has the new index and none of the old addresses`() throws {
     func link(_ index: UInt8) -> NetlinkMessage {
-      let bytes: [UInt8] = [0, 0, 1, 0, index, 0, 0, 0, 0x43, 0, 1, 0, 0, 0, 0, 0, 9, 0, 3, 0, 101, 116, 104, 48, 0, 0, 0, 0]
+      let bytes: [UInt8] = [
+        0, 0, 1, 0, index, 0, 0, 0, 0x43, 0, 1, 0, 0, 0, 0, 0, 9, 0, 3, 0, 101, 116, 104, 48, 0, 0, 0, 0,
+      ]
       return bytes.withUnsafeBytes { .link(LinkRecord(NetlinkBytes(base: $0))!, removed: false) }
     }
     var table = InterfaceTable()

@@ -69,7 +69,9 @@ import Testing
           calls += 1
           reactor.unregister(registrations[1 - index])
           // Its slot is in use again at once, by a descriptor that is not ready.
-          if calls == 1, let pipe = try? Pipe() { _ = try? reactor.register(pipe.reading, .readable) { _ in calls += 10 } }
+          if calls == 1, let pipe = try? Pipe() {
+            _ = try? reactor.register(pipe.reading, .readable) { _ in calls += 10 }
+          }
         })
       pipe.writeByte()
     }
@@ -93,7 +95,9 @@ import Testing
 
   @Test func `lateness is counted by powers of two microseconds`() {
     var statistics = ReactorStatistics()
-    for late in [Duration.nanoseconds(500), .microseconds(1), .microseconds(5), .seconds(60)] { statistics.recordLateness(late) }
+    for late in [Duration.nanoseconds(500), .microseconds(1), .microseconds(5), .seconds(60)] {
+      statistics.recordLateness(late)
+    }
     #expect(statistics.latenessBuckets[0] == 1)  // < 1 µs
     #expect(statistics.latenessBuckets[1] == 1)  // < 2 µs
     #expect(statistics.latenessBuckets[3] == 1)  // < 8 µs

@@ -33,7 +33,9 @@ struct VRRPSocketTests {
   @Test(arguments: [
     ("10.9.0.1", "10.9.0.2", "224.0.0.18"), ("fe80::1", "fe80::2", "ff02::12"),
   ])
-  func `a message reaches the other host by multicast and by unicast, with 255 hops`(mine: String, theirs: String, group: String) throws {
+  func `a message reaches the other host by multicast and by unicast, with 255 hops`(
+    mine: String, theirs: String, group: String
+  ) throws {
     try TwoHosts.run { hosts in
       let source = try #require(IPAddress(mine))
       let here = try open(hosts, hosts.here, source.family)
@@ -62,7 +64,8 @@ struct VRRPSocketTests {
       try raw.setOption(Int32(IPPROTO_IPV6), clinux_ipv6_unicast_hops, Int32(64), "setsockopt")
       let index = try #require(try InterfaceState.all().first { $0.name == "eth0" }).index
       var (to, from) = (in6_addr(IPv6Address("fe80::2")!), in6_addr(IPv6Address("fe80::1")!))
-      #expect(clinux_vrrp_send6(raw.rawValue, Self.message, Self.message.count, &to, &from, index) == Self.message.count)
+      #expect(
+        clinux_vrrp_send6(raw.rawValue, Self.message, Self.message.count, &to, &from, index) == Self.message.count)
       #expect(try #require(try next(there)).0.hopLimit == 64)
     }
   }
@@ -77,18 +80,19 @@ struct VRRPSocketTests {
     }
   }
 
-  @Test(arguments: [
-    [],
-    [0x45],
-    // Header length 16.
-    [0x44, 0, 0, 20, 0, 0, 0, 0, 255, 112, 0, 0, 10, 0, 0, 1, 224, 0, 0, 18],
-    // Header length 60 in 20 bytes.
-    [0x4F, 0, 0, 20, 0, 0, 0, 0, 255, 112, 0, 0, 10, 0, 0, 1, 224, 0, 0, 18],
-    // Total length 1,500 in 20 bytes.
-    [0x45, 0, 5, 220, 0, 0, 0, 0, 255, 112, 0, 0, 10, 0, 0, 1, 224, 0, 0, 18],
-    // Version 6.
-    [0x65, 0, 0, 20, 0, 0, 0, 0, 255, 112, 0, 0, 10, 0, 0, 1, 224, 0, 0, 18],
-  ] as [[UInt8]])
+  @Test(
+    arguments: [
+      [],
+      [0x45],
+      // Header length 16.
+      [0x44, 0, 0, 20, 0, 0, 0, 0, 255, 112, 0, 0, 10, 0, 0, 1, 224, 0, 0, 18],
+      // Header length 60 in 20 bytes.
+      [0x4F, 0, 0, 20, 0, 0, 0, 0, 255, 112, 0, 0, 10, 0, 0, 1, 224, 0, 0, 18],
+      // Total length 1,500 in 20 bytes.
+      [0x45, 0, 5, 220, 0, 0, 0, 0, 255, 112, 0, 0, 10, 0, 0, 1, 224, 0, 0, 18],
+      // Version 6.
+      [0x65, 0, 0, 20, 0, 0, 0, 0, 255, 112, 0, 0, 10, 0, 0, 1, 224, 0, 0, 18],
+    ] as [[UInt8]])
   func `an IPv4 header that contradicts itself is no packet`(bytes: [UInt8]) {
     #expect(bytes.withUnsafeBytes { VRRPSocket.Received(ipv4Packet: $0) } == nil)
   }
@@ -110,7 +114,8 @@ struct VRRPSocketTests {
       let found = eventually {
         var buffer = [UInt8](repeating: 0, count: 2048)
         while case let count = read(reader, &buffer, buffer.count), count > 0 { frames.append(Array(buffer[..<count])) }
-        return frames.contains(NeighborAdvertisement.announcement(mac: mac, address: IPv6Address("2001:db8::100")!, isRouter: false))
+        return frames.contains(
+          NeighborAdvertisement.announcement(mac: mac, address: IPv6Address("2001:db8::100")!, isRouter: false))
       }
       #expect(found)
       let address = IPv4Address(10, 9, 0, 100)

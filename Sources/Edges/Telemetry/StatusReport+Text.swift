@@ -31,16 +31,20 @@ extension StatusReport {
     for vip in vips {
       let since = vip.since.flatMap { WallTime($0) }.map { Self.words(now - $0) + " ago" } ?? "-"
       table.add(
-        [vip.name, vip.state, vip.owner ?? "-", "\(vip.addresses.joined(separator: " ")) on \(vip.interface)", since, vip.reason])
+        [
+          vip.name, vip.state, vip.owner ?? "-", "\(vip.addresses.joined(separator: " ")) on \(vip.interface)", since,
+          vip.reason,
+        ])
     }
-    return "\n" + table.text(paint) { row, column, cell in
-      guard column == 1 else { return cell }
-      return switch vips[row].state {
-      case "active": paint.green(cell)
-      case "fault": paint.red(cell)
-      default: cell
+    return "\n"
+      + table.text(paint) { row, column, cell in
+        guard column == 1 else { return cell }
+        return switch vips[row].state {
+        case "active": paint.green(cell)
+        case "fault": paint.red(cell)
+        default: cell
+        }
       }
-    }
   }
 
   private func serviceTable(_ paint: Paint) -> String {
@@ -58,14 +62,15 @@ extension StatusReport {
         states.append(backend.state)
       }
     }
-    return "\n" + table.text(paint) { row, column, cell in
-      guard column == 2 else { return cell }
-      return switch states[row] {
-      case "up": paint.green(cell)
-      case "down": paint.red(cell)
-      default: cell
+    return "\n"
+      + table.text(paint) { row, column, cell in
+        guard column == 2 else { return cell }
+        return switch states[row] {
+        case "up": paint.green(cell)
+        case "down": paint.red(cell)
+        default: cell
+        }
       }
-    }
   }
 
   private func peerTable(_ paint: Paint) -> String {

@@ -59,7 +59,8 @@ public struct StatusReport: Codable, Sendable {
     public var adverts: [String: UInt64]
 
     public init(
-      name: String, addresses: [String], interface: String, state: String, owner: String?, priority: Int?, since: String?,
+      name: String, addresses: [String], interface: String, state: String, owner: String?, priority: Int?,
+      since: String?,
       reason: String, announcements: UInt64, interval_ms: Double?, adverts: [String: UInt64]
     ) {
       self.name = name

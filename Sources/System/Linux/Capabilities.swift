@@ -32,6 +32,7 @@ public struct Capabilities: OptionSet, Sendable, Hashable {
     let missing = Self.names.filter { needed.contains($0.0) && !contains($0.0) }.map(\.1)
     guard !missing.isEmpty else { return nil }
     let list = missing.joined(separator: " and ")
-    return "this process lacks \(list): run as root, or add AmbientCapabilities=\(missing.joined(separator: " ")) to the systemd unit"
+    return
+      "this process lacks \(list): run as root, or add AmbientCapabilities=\(missing.joined(separator: " ")) to the systemd unit"
   }
 }

@@ -32,7 +32,10 @@ extension LabCommands.Status {
 extension ScenarioReport {
   /// What was measured, a line each, and the expectations.
   var text: String {
-    var table = Table(["FAULT", "OUTAGE ms", "OF SERVICE ms", "TWO OWNERS ms", "REQUESTS FAILED", "CONNECTIONS BROKEN", "OWNER AFTER", "OF"])
+    var table = Table([
+      "FAULT", "OUTAGE ms", "OF SERVICE ms", "TWO OWNERS ms", "REQUESTS FAILED", "CONNECTIONS BROKEN", "OWNER AFTER",
+      "OF",
+    ])
     func append(_ runs: [StepFigures], _ daemon: String) {
       var faults: [String] = []
       for run in runs where !faults.contains(run.fault) { faults.append(run.fault) }
@@ -41,11 +44,13 @@ extension ScenarioReport {
         func spread(_ value: (StepFigures) -> Double) -> String {
           let values = figures.map(value).sorted()
           let median = values[values.count / 2]
-          return values.count == 1 ? number(median) : "\(number(median)) (\(number(values[0]))–\(number(values[values.count - 1])))"
+          return values.count == 1
+            ? number(median) : "\(number(median)) (\(number(values[0]))–\(number(values[values.count - 1])))"
         }
         let owners = Set(figures.map { $0.ownersAtEnd.joined(separator: "+") }).sorted().joined(separator: ", ")
         table.add([
-          fault, spread(\.outageMs), spread { $0.serviceOutageMs ?? 0 }, spread(\.twoOwnersMs), spread { Double($0.requestsFailed) },
+          fault, spread(\.outageMs), spread { $0.serviceOutageMs ?? 0 }, spread(\.twoOwnersMs),
+          spread { Double($0.requestsFailed) },
           spread { Double($0.connectionsBroken) }, owners, daemon,
         ])
       }

@@ -54,7 +54,9 @@ extension LabCommand {
     func run() throws {
       let configuration = try read(config)
       let manifest = try orFail { () throws(LabError) in
-        try LabCommands.up(configuration, programs: programs, keepalived: Set(keepalived), root: lab.state) { printError($0) }
+        try LabCommands.up(configuration, programs: programs, keepalived: Set(keepalived), root: lab.state) {
+          printError($0)
+        }
       }
       print("lab \(manifest.id) is up: \(manifest.hosts.map(\.name).joined(separator: ", "))")
       for node in manifest.hosts where node.role == .node {
@@ -148,11 +150,17 @@ extension LabCommand {
       if !(1...100_000 ~= repetitions) { throw ValidationError("--repeat takes 1 to 100000") }
       if !(0...10_000 ~= connections) { throw ValidationError("--connections takes 0 to 10000") }
       for (name, text) in [("interval", interval), ("slack", slack)] {
-        if let text, Duration(written: text) == nil { throw ValidationError("--\(name) takes a duration such as 100ms, not \(text)") }
+        if let text, Duration(written: text) == nil {
+          throw ValidationError("--\(name) takes a duration such as 100ms, not \(text)")
+        }
       }
       guard let interval = interval.flatMap({ Duration(written: $0) }) else { return }
-      if !(.milliseconds(10) ... .milliseconds(40_950) ~= interval) { throw ValidationError("--interval takes 10ms to 40.95s") }
-      if config != nil { throw ValidationError("--interval is for the built-in cluster: write it into the file instead") }
+      if !(.milliseconds(10) ... .milliseconds(40_950) ~= interval) {
+        throw ValidationError("--interval takes 10ms to 40.95s")
+      }
+      if config != nil {
+        throw ValidationError("--interval is for the built-in cluster: write it into the file instead")
+      }
     }
 
     func run() throws {
@@ -183,7 +191,8 @@ extension LabCommand {
 
     private func write(_ reports: [ScenarioReport], to file: String) throws {
       let text =
-        reports.count == 1 ? try reports[0].json() : "[\n" + (try reports.map { try $0.json() }).joined(separator: ",\n") + "\n]"
+        reports.count == 1
+        ? try reports[0].json() : "[\n" + (try reports.map { try $0.json() }).joined(separator: ",\n") + "\n]"
       if file == "-" {
         print(text)
       } else {
@@ -199,19 +208,19 @@ func scenarios(_ names: [String]) throws -> [Scenario] {
 }
 
 private func scenarios(named name: String) throws -> [Scenario] {
-    if name == "all" { return Scenario.builtIn }
-    if let builtIn = Scenario.builtIn(named: name) { return [builtIn] }
-    guard let bytes = readFile(name) else {
-      throw fail(
-        "no scenario is called \(name), and there is no such file; built in are "
-          + Scenario.builtIn.map(\.name).joined(separator: ", "), .usage)
-    }
-    do {
-      return [try Scenario(reading: bytes, file: name)]
-    } catch {
-      printError("\(error)")
-      throw ExitCode(ExitStatus.failed.rawValue)
-    }
+  if name == "all" { return Scenario.builtIn }
+  if let builtIn = Scenario.builtIn(named: name) { return [builtIn] }
+  guard let bytes = readFile(name) else {
+    throw fail(
+      "no scenario is called \(name), and there is no such file; built in are "
+        + Scenario.builtIn.map(\.name).joined(separator: ", "), .usage)
+  }
+  do {
+    return [try Scenario(reading: bytes, file: name)]
+  } catch {
+    printError("\(error)")
+    throw ExitCode(ExitStatus.failed.rawValue)
+  }
 }
 
 /// The lab's own small programs, which run inside its namespaces.

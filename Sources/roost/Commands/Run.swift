@@ -13,7 +13,8 @@ struct Run: ParsableCommand {
   @OptionGroup var configuration: ConfigurationOption
   @OptionGroup var socket: SocketOption
 
-  @Option(name: .long, help: "Which node this is (default: the one whose address is local, else the one of the host's name).")
+  @Option(
+    name: .long, help: "Which node this is (default: the one whose address is local, else the one of the host's name).")
   var node: String?
 
   @Option(name: .long, help: "The folder for what outlives a start.")

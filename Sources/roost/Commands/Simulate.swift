@@ -17,7 +17,8 @@ struct Simulate: ParsableCommand {
       addresses that a politely stopped node left behind. Exit code 1 if one of them, or an expectation, fails.
       """)
 
-  @Option(name: .long, help: "A built-in scenario, a file, or \"all\" (default: random faults); may be given several times.")
+  @Option(
+    name: .long, help: "A built-in scenario, a file, or \"all\" (default: random faults); may be given several times.")
   var scenario: [String] = []
   @Option(name: .long, help: "How many runs, each with a seed of its own.")
   var seeds: UInt64 = 100
@@ -43,8 +44,11 @@ struct Simulate: ParsableCommand {
     if let threads, !(1...256 ~= threads) { throw ValidationError("--threads takes 1 to 256") }
     if seed == .max { throw ValidationError("--seed is too large") }
     if seeds == 0 { throw ValidationError("--seeds takes 1 or more") }
-    if firstSeed.addingReportingOverflow(seeds).overflow { throw ValidationError("--first-seed and --seeds are too large") }
-    for (name, text) in [("interval", interval ?? "100ms"), ("duration", duration)] where Duration(written: text) == nil {
+    if firstSeed.addingReportingOverflow(seeds).overflow {
+      throw ValidationError("--first-seed and --seeds are too large")
+    }
+    for (name, text) in [("interval", interval ?? "100ms"), ("duration", duration)] where Duration(written: text) == nil
+    {
       throw ValidationError("--\(name) takes a duration such as 100ms, 1s, 5m or 1h, not \(text)")
     }
   }
@@ -65,7 +69,8 @@ struct Simulate: ParsableCommand {
     let interval = interval.flatMap { Duration(written: $0) }
     if scenario.isEmpty {
       let plan = Simulator.Plan(
-        story: .chaos(Chaos()), nodes: nodes, vips: vips, interval: interval ?? .milliseconds(100), duration: Duration(written: duration) ?? .seconds(600))
+        story: .chaos(Chaos()), nodes: nodes, vips: vips, interval: interval ?? .milliseconds(100),
+        duration: Duration(written: duration) ?? .seconds(600))
       return [("random faults", plan)]
     }
     return try scenarios(scenario).map { ($0.name, Simulator.Plan($0, interval: interval)) }

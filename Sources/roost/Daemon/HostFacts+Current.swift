@@ -15,7 +15,8 @@ extension HostFacts {
         name: state.name, addresses: state.addresses.map { Address($0.address, prefixLength: $0.prefixLength) },
         hasIPv6: hasIPv6(state.name))
     }
-    return HostFacts(node: node, hostName: host.split(separator: ".").first.map(String.init) ?? host, interfaces: interfaces)
+    return HostFacts(
+      node: node, hostName: host.split(separator: ".").first.map(String.init) ?? host, interfaces: interfaces)
   }
 
   private static func hasIPv6(_ interface: String) -> Bool {

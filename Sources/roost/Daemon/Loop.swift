@@ -127,7 +127,8 @@ final class Loop {
     case .interface(let interface): linkChanged(interface, at: now)
     case .strayRemoved(let vip, let address):
       parts.log.write(
-        .warning, "vip \(settings.vips[vip].name): \(address) was on the interface though another node owns it; removed")
+        .warning, "vip \(settings.vips[vip].name): \(address) was on the interface though another node owns it; removed"
+      )
     case .swept(let vip, let address, let interface):
       parts.log.write(
         .notice, "vip \(settings.vips[vip].name): removed \(address) from \(interface), left there by an earlier life")

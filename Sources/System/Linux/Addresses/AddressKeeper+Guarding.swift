@@ -80,7 +80,9 @@ extension AddressKeeper {
     guard record.holds(vip.id, generation: generation) else { return false }
     let code = perform(.set(leaseSeconds: remaining), address, on: link.index)
     guard code == 0 || code == EEXIST else {
-      report(.failed(vip.id, generation, SystemError(call: "RTM_NEWADDR", code: code, subject: "\(address) on \(vip.interface)")))
+      report(
+        .failed(
+          vip.id, generation, SystemError(call: "RTM_NEWADDR", code: code, subject: "\(address) on \(vip.interface)")))
       return false
     }
     announce(address, entry, link)

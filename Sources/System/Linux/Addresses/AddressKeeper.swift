@@ -129,7 +129,8 @@ final class AddressKeeper {
       guard isBefore(until) else {
         remove(entry)
         // The kernel's lock was held by others for longer than the lease.
-        return report(.failed(vip.id, generation, SystemError(call: "RTM_NEWADDR", code: ETIME, subject: vip.interface)))
+        return report(
+          .failed(vip.id, generation, SystemError(call: "RTM_NEWADDR", code: ETIME, subject: vip.interface)))
       }
       let code = perform(.set(leaseSeconds: seconds), address, on: link.index)
       guard code == 0 || code == EEXIST else {
@@ -246,7 +247,8 @@ final class AddressKeeper {
         // Gone though it is held, there though it is not, or over; all else is this thread's own doing.
         switch entries[entry].phase {
         case .idle where removed: break
-        case .held(let generation, _) where !removed && self.record.holds(entries[entry].vip.id, generation: generation): break
+        case .held(let generation, _)
+        where !removed && self.record.holds(entries[entry].vip.id, generation: generation): break
         case .idle, .held: entries[entry].needsLook = true
         }
       }
@@ -283,7 +285,11 @@ final class AddressKeeper {
     addressesOfVIPs = Set(vips.flatMap(\.addresses))
     var fresh: [Int] = []
     for index in entries.indices {
-      if let same = kept.first(where: { $0.vip == entries[index].vip }) { entries[index] = same } else { fresh.append(index) }
+      if let same = kept.first(where: { $0.vip == entries[index].vip }) {
+        entries[index] = same
+      } else {
+        fresh.append(index)
+      }
     }
     watch.configure(watching, excluding: addressesOfVIPs)
     readChanges()
@@ -297,7 +303,9 @@ final class AddressKeeper {
       guard case .idle = entries[entry].phase else { continue }
       for address in entries[entry].vip.addresses {
         for link in table.links where !link.isLoopback && table.hasVIP(address, on: link.index) {
-          if perform(.remove, address, on: link.index) == 0 { report(.swept(entries[entry].vip.id, address, link.name)) }
+          if perform(.remove, address, on: link.index) == 0 {
+            report(.swept(entries[entry].vip.id, address, link.name))
+          }
         }
       }
     }

@@ -101,7 +101,8 @@ public final class AddressThread: Sendable {
 
   deinit { commands.send(.stop) }
 
-  private static func run(_ keeper: AddressKeeper, _ reactor: Reactor, _ commands: Mailbox<Command>) throws(SystemError) {
+  private static func run(_ keeper: AddressKeeper, _ reactor: Reactor, _ commands: Mailbox<Command>) throws(SystemError)
+  {
     try keeper.start()
     try reactor.register(keeper.monitorDescriptor, .readable) { _ in keeper.readChanges() }
     try reactor.register(commands.waker.descriptor, .readable) { _ in

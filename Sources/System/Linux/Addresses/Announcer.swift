@@ -17,7 +17,9 @@ public final class Announcer {
   /// - Parameters:
   ///   - index: the interface's.
   ///   - mac: whom the neighbours shall send to: the interface's own address, or a virtual router's.
-  public func announce(_ address: IPAddress, at mac: MACAddress, on index: Int32, isRouter: Bool = false) throws(SystemError) {
+  public func announce(_ address: IPAddress, at mac: MACAddress, on index: Int32, isRouter: Bool = false)
+    throws(SystemError)
+  {
     switch address {
     case .v4(let v4):
       // Some neighbours heed only the one, some only the other.

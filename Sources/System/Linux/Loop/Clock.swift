@@ -136,7 +136,9 @@ private struct DigitReader {
   mutating func offset() -> Int? {
     if take("Zz") { return 0 }
     let isEast = rest.first == UInt8(ascii: "+")
-    guard take("+-"), let hours = number(2), take(":"), let minutes = number(2), hours < 24, minutes < 60 else { return nil }
+    guard take("+-"), let hours = number(2), take(":"), let minutes = number(2), hours < 24, minutes < 60 else {
+      return nil
+    }
     return (hours * 60 + minutes) * (isEast ? 1 : -1)
   }
 }

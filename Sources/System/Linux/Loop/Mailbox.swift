@@ -83,7 +83,9 @@ public final class Mailbox<Element: Sendable>: Sendable {
 
   /// Has `body` called on the reactor's thread with each element.
   @discardableResult
-  public func attach(to reactor: Reactor, _ body: @escaping (Element) -> Void) throws(SystemError) -> Reactor.Registration {
+  public func attach(to reactor: Reactor, _ body: @escaping (Element) -> Void) throws(SystemError)
+    -> Reactor.Registration
+  {
     try reactor.register(waker.descriptor, .readable) { [self] _ in
       // In this order: an element that comes after the acknowledgement wakes again.
       waker.acknowledge()

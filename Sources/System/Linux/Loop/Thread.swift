@@ -17,7 +17,9 @@ public final class Thread: Sendable {
     var attributes = pthread_attr_t()
     pthread_attr_init(&attributes)
     defer { pthread_attr_destroy(&attributes) }
-    if stackSize > 0 { pthread_attr_setstacksize(&attributes, max(stackSize, Int(sysconf(Int32(_SC_THREAD_STACK_MIN))))) }
+    if stackSize > 0 {
+      pthread_attr_setstacksize(&attributes, max(stackSize, Int(sysconf(Int32(_SC_THREAD_STACK_MIN)))))
+    }
 
     // A thread starts with its creator's mask, so block here while it is made.
     var all = sigset_t()
@@ -28,13 +30,15 @@ public final class Thread: Sendable {
 
     let start = Unmanaged.passRetained(Start(name: name, body: body))
     var handle = pthread_t()
-    let code = pthread_create(&handle, &attributes, { argument in
-      guard let argument else { return nil }
-      let start = Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
-      clinux_name_thread(start.name)
-      start.body()
-      return nil
-    }, start.toOpaque())
+    let code = pthread_create(
+      &handle, &attributes,
+      { argument in
+        guard let argument else { return nil }
+        let start = Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
+        clinux_name_thread(start.name)
+        start.body()
+        return nil
+      }, start.toOpaque())
     guard code == 0 else {
       start.release()
       throw SystemError(call: "pthread_create", code: code, subject: name)

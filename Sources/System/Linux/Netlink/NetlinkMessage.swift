@@ -134,7 +134,8 @@ enum NetlinkMessage {
     // nlmsghdr: length, type, flags, sequence, port.
     while let length = all.load(offset, as: UInt32.self).map(Int.init), length >= 16,
       let message = all.slice(offset..<offset + length), let type = message.load(4, as: UInt16.self),
-      let flags = message.load(6, as: UInt16.self), let sequence = message.load(8, as: UInt32.self), let payload = message.slice(16..<length)
+      let flags = message.load(6, as: UInt16.self), let sequence = message.load(8, as: UInt32.self),
+      let payload = message.slice(16..<length)
     {
       body(Header(sequence: sequence, flags: flags), NetlinkMessage(type: type, payload))
       offset += (length + 3) & ~3

@@ -71,8 +71,10 @@ public final class VRRPSocket {
   private func configureIPv6() throws(SystemError) {
     let level = Int32(IPPROTO_IPV6)
     try socket.setOption(level, clinux_ipv6_unicast_hops, Int32(255), "setsockopt IPV6_UNICAST_HOPS", about: interface)
-    try socket.setOption(level, clinux_ipv6_multicast_hops, Int32(255), "setsockopt IPV6_MULTICAST_HOPS", about: interface)
-    try socket.setOption(level, clinux_ipv6_multicast_loop, Int32(0), "setsockopt IPV6_MULTICAST_LOOP", about: interface)
+    try socket.setOption(
+      level, clinux_ipv6_multicast_hops, Int32(255), "setsockopt IPV6_MULTICAST_HOPS", about: interface)
+    try socket.setOption(
+      level, clinux_ipv6_multicast_loop, Int32(0), "setsockopt IPV6_MULTICAST_LOOP", about: interface)
     try socket.setOption(level, clinux_ipv6_recvpktinfo, Int32(1), "setsockopt IPV6_RECVPKTINFO", about: interface)
     try socket.setOption(level, clinux_ipv6_recvhoplimit, Int32(1), "setsockopt IPV6_RECVHOPLIMIT", about: interface)
     try socket.setOption(level, clinux_ipv6_tclass, Self.networkControl, "setsockopt IPV6_TCLASS", about: interface)
@@ -82,7 +84,9 @@ public final class VRRPSocket {
     try? socket.setOption(level, clinux_ipv6_multicast_all, Int32(0), "setsockopt IPV6_MULTICAST_ALL")
     var group = in6_addr(VRRPSocket.ipv6Group)
     let number = socket.rawValue
-    try SystemError.check("setsockopt IPV6_JOIN_GROUP", "ff02::12 on \(interface)") { clinux_join6(number, &group, index) }
+    try SystemError.check("setsockopt IPV6_JOIN_GROUP", "ff02::12 on \(interface)") {
+      clinux_join6(number, &group, index)
+    }
   }
 
   /// DSCP CS6, "network control" (RFC 4594 §3.1): a full link drops others' packets first.
@@ -101,7 +105,8 @@ public final class VRRPSocket {
         switch errno {
         case EAGAIN: return nil
         // An ICMP error about something that was sent: told once, of no use here.
-        case EINTR, ENETDOWN, EHOSTDOWN, EHOSTUNREACH, ENETUNREACH, ECONNREFUSED, EPROTO, ENOPROTOOPT, EMSGSIZE: continue
+        case EINTR, ENETDOWN, EHOSTDOWN, EHOSTUNREACH, ENETUNREACH, ECONNREFUSED, EPROTO, ENOPROTOOPT, EMSGSIZE:
+          continue
         default: throw .last("recvmsg", "VRRP on \(interface)")
         }
       }

@@ -34,7 +34,8 @@ final class AddressMonitor: Sendable {
     wake = try Command.pipe()
     var opened: [(host: String, descriptor: Int32)] = []
     for host in hosts {
-      let descriptor = try host.namespace.run { clinux_lab_netlink(0x10 | 0x100) }  // RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR
+      // RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR
+      let descriptor = try host.namespace.run { clinux_lab_netlink(0x10 | 0x100) }
       guard descriptor >= 0 else { throw .system("a netlink socket in \(host.namespace.name)", descriptor) }
       opened.append((host.name, descriptor))
     }
