@@ -29,6 +29,8 @@ final class Loop {
     let now: Instant
     let wall: WallTime
     let statistics: ReactorStatistics
+    /// For each VIP, adverts that the kernel would not send.
+    let unsent: [UInt64]
   }
 
   /// The parts that effects go to.
@@ -86,9 +88,14 @@ final class Loop {
     let reader = SignalBox(signals)
     try reactor.register(reader.signals.descriptor, .readable) { [unowned self] _ in
       while let (signal, _) = reader.signals.next() {
-        if signal == SIGHUP { onHangup() } else { give(.stop, at: Clock.now()) }
+        if signal == SIGHUP { onHangup() } else { stop() }
       }
     }
+  }
+
+  private func stop() {
+    parts.log.perform { ServiceManager.stopping() }
+    give(.stop, at: Clock.now())
   }
 
   // MARK: In
@@ -97,7 +104,9 @@ final class Loop {
     switch message {
     case .event(let event): give(event, at: Clock.now())
     case .snapshot(let reply):
-      reply(Snapshot(node: node, now: Clock.now(), wall: Clock.wall(), statistics: reactor.statistics))
+      reply(
+        Snapshot(
+          node: node, now: Clock.now(), wall: Clock.wall(), statistics: reactor.statistics, unsent: elections.failures))
     case .addresses(let report): receive(report)
     }
   }
@@ -222,6 +231,7 @@ final class Loop {
   /// A look at the workers ten times a second.
   private func beat(_ now: Instant) {
     beats.next = now + Beats.interval
+    if beats.isTimeForManager(now) { parts.log.perform { ServiceManager.beat() } }
     guard let proxy = parts.proxy else { return }
     let healthy = proxy.beats().allSatisfy { now - ($0 ?? started) < Beats.longestSilence }
     if healthy != node.workersAreHealthy { give(.workers(healthy: healthy), at: now) }
@@ -233,6 +243,16 @@ struct Beats {
   static let interval = Duration.milliseconds(100)
   static let longestSilence = Duration.seconds(1)
   var next: Instant? = Clock.now()
+
+  /// systemd's watchdog, where it watches: that it hears of the loop means that the loop turned.
+  private let managerInterval = ServiceManager.watchdogInterval
+  private var toldManager = Clock.now()
+
+  mutating func isTimeForManager(_ now: Instant) -> Bool {
+    guard let managerInterval, now - toldManager >= managerInterval else { return false }
+    toldManager = now
+    return true
+  }
 }
 
 /// A place for a noncopyable value that a handler keeps.

@@ -45,14 +45,14 @@ struct StatusSource: Sendable {
       config_hash: plan.configuration.hash,
       loop: .init(
         turns: snapshot.statistics.turns, late_max_ms: snapshot.statistics.latenessMaximum.milliseconds),
-      vips: snapshot.node.vips.map { vip($0, clock) },
+      vips: snapshot.node.vips.indices.map { vip(snapshot.node.vips[$0], unsent: snapshot.unsent[$0], clock) },
       services: snapshot.node.services.indices.map { service($0, snapshot.node, traffic, clock) },
       peers: peers(snapshot))
   }
 
   // MARK: VIPs
 
-  private func vip(_ vip: VirtualAddress, _ clock: Times) -> StatusReport.VIP {
+  private func vip(_ vip: VirtualAddress, unsent: UInt64, _ clock: Times) -> StatusReport.VIP {
     var owner: String?
     if vip.state == .active {
       owner = plan.name
@@ -63,12 +63,13 @@ struct StatusSource: Sendable {
       name: vip.settings.name, addresses: vip.settings.addresses.map(\.description), interface: vip.settings.interface,
       state: vip.state.rawValue, owner: owner, priority: vip.router.map { Int($0.settings.priority) },
       since: vip.since.map(clock.text), reason: vip.reason, announcements: vip.announcements,
-      interval_ms: vip.router.map { $0.interval.milliseconds }, adverts: adverts(vip.router))
+      interval_ms: vip.router.map { $0.interval.milliseconds }, adverts: adverts(vip.router, unsent))
   }
 
-  private func adverts(_ router: VirtualRouter?) -> [String: UInt64] {
+  private func adverts(_ router: VirtualRouter?, _ unsent: UInt64) -> [String: UInt64] {
     guard let counters = router?.counters else { return [:] }
     var adverts = ["sent": counters.sent, "accepted": counters.accepted]
+    if unsent > 0 { adverts["not sent"] = unsent }
     for reason in Discard.allCases where counters[reason] > 0 { adverts["discarded: \(reason)"] = counters[reason] }
     return adverts
   }
