@@ -142,6 +142,11 @@ public final class ProxyEngine: Sendable {
     }
   }
 
+  /// Whether every worker has turned since then. As `beats`, for the loop that asks all the time: it allocates nothing.
+  public func haveTurned(since moment: Instant) -> Bool {
+    crew.allSatisfy { $0.ledger.lastTurn.load(ordering: .relaxed) >= moment.nanoseconds }
+  }
+
   /// Resets all connections, closes the listening sockets and waits for the workers. There is no start after it.
   public func stop() {
     let before = state.withLock { state in

@@ -233,7 +233,8 @@ final class Loop {
     beats.next = now + Beats.interval
     if beats.isTimeForManager(now) { parts.log.perform { ServiceManager.beat() } }
     guard let proxy = parts.proxy else { return }
-    let healthy = proxy.beats().allSatisfy { now - ($0 ?? started) < Beats.longestSilence }
+    // At the start they have not turned yet.
+    let healthy = now - started < Beats.longestSilence || proxy.haveTurned(since: now - Beats.longestSilence)
     if healthy != node.workersAreHealthy { give(.workers(healthy: healthy), at: now) }
   }
 }
