@@ -179,12 +179,20 @@ extension LabCommand {
         if let interval = interval.flatMap({ Duration(written: $0) }) { chosen[index].interval = interval }
         if let slack = slack.flatMap({ Duration(written: $0) }) { chosen[index] = chosen[index].loosened(by: slack) }
       }
-      let reports = try orFail { () throws(LabError) in
-        try LabRun.run(
-          chosen, configuration?.value, options, say: { printError("  \($0)") },
-          done: { if json != "-" { print($0.text, terminator: "") } })
+      var reports: [ScenarioReport] = []
+      let outcome = Result {
+        try orFail { () throws(LabError) in
+          try LabRun.run(
+            chosen, configuration?.value, options, say: { printError("  \($0)") },
+            done: { report in
+              if json != "-" { print(report.text, terminator: "") }
+              reports.append(report)
+            })
+        }
       }
-      if let json { try write(reports, to: json) }
+      // What was measured is kept, also where a later scenario can't be run.
+      if let json, !reports.isEmpty { try write(reports, to: json) }
+      _ = try outcome.get()
       let failed = reports.filter { !$0.didHold }.map(\.scenario)
       if !failed.isEmpty { throw fail("expectations did not hold: \(failed.joined(separator: ", "))") }
     }
