@@ -115,6 +115,11 @@ enum CrossChecks {
         "the VIP has no \(familyName) address", at: vip.value("vrrp", "family") ?? vip.place,
         suggestion: "leave 'family' out, or add an address")
     }
+    if !router.accept {
+      mistakes.error(
+        "'accept: false' is not available in this version: the owner always answers packets to the VIP",
+        at: vip.value("vrrp", "accept") ?? vip.place, suggestion: "remove it")
+    }
     let interval = vip.value("vrrp", "interval")
     switch router.version {
     case .v2:

@@ -88,7 +88,7 @@ enum Grammar {
         "Over which family adverts are sent; ipv4 if the VIP has an IPv4 address, if absent."),
       Key(
         "accept", .scalar(.boolean), default: .bool(true),
-        "Whether the owner answers packets to the VIP itself (Accept_Mode)."),
+        "Whether the owner answers packets to the VIP itself (Accept_Mode); only true is available in this version."),
       Key(
         "checksum", .scalar(.choice(["pseudo-header", "message", "learned"])), default: .string("pseudo-header"),
         "What the checksum of version 3 over IPv4 covers; learned: what the last valid advert of a peer used."),
