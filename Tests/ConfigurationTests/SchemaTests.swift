@@ -161,7 +161,6 @@ enum WrongForms {
     ("interface: eth0", "interface: { lb1: eth0, lb2: eno1.5@x }"), ("interval: 1s", "interval: 40.95s"),
     ("interval: 1s, version: 3", "interval: 255s, version: 2"), ("preempt-delay: 0s", "preempt-delay: 1.5m"),
     ("peers: multicast", "peers: unicast"), ("checksum: message", "family: ipv4"),
-    ("checksum: message", "accept: true"),
     ("listen: 80/tcp", "listen: [80/tcp, 8000-8010/tcp]"), ("listen: 80/tcp", "listen: 64000-65023/tcp"),
     ("balance: random", "balance: source-hash"), ("status: 200", "status: [200-299, 304]"),
     ("status: 200", "status: 200-399"),
