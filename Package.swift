@@ -77,7 +77,8 @@ let package = Package(
     .executableTarget(
       name: "roost",
       dependencies: [
-        "Node", "Configuration", "Linux", "Proxy", "Prober", "Control", "Telemetry", "Scenario", "Simulator", "Lab",
+        "Node", "Configuration", "Linux", "CLinux", "Proxy", "Prober", "Control", "Telemetry", "Scenario", "Simulator",
+        "Lab",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: edge),

@@ -37,6 +37,9 @@ public struct LinkState: Sendable, Hashable {
   /// node by no others.
   public var unicastIPv4: IPv4Address?
   public var unicastIPv6: IPv6Address?
+  /// Adverts can be sent and heard there. False while the kernel refuses the socket, or refuses to send: a node that can't be heard
+  /// must not own what another node then takes too.
+  public var canAdvertise = true
 
   public init(
     isUp: Bool, ipv4: IPv4Address?, linkLocal: IPv6Address?, unicastIPv4: IPv4Address? = nil,

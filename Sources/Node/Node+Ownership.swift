@@ -23,7 +23,10 @@ extension Node {
   private func obstacle(_ vip: Int, at now: Instant) -> String? {
     let address = vips[vip]
     guard let link = address.link else { return "interface \(address.settings.interface) does not exist" }
-    if !link.isUp { return "interface \(address.settings.interface) is down" }
+    if !link.isUp { return "interface \(address.settings.interface) is down, or gone" }
+    if address.router != nil, !link.canAdvertise {
+      return "adverts can't be sent or heard on \(address.settings.interface) (the log says why)"
+    }
     if let router = address.router, address.local == nil {
       if case .unicast = router.settings.peers {
         return "interface \(address.settings.interface) lacks this node's own address, the source of unicast adverts"
@@ -65,7 +68,7 @@ extension Node {
 
   /// Leaves the election because of an obstacle. Where the link still works, a priority 0 lets a peer take over at once.
   private mutating func withdraw(vip: Int, because obstacle: String, at now: Instant, _ emit: (Effect) -> Void) {
-    let linkWorks = vips[vip].link?.isUp == true && vips[vip].local != nil
+    let linkWorks = vips[vip].link?.isUp == true && vips[vip].link?.canAdvertise == true && vips[vip].local != nil
     if vips[vip].router?.state == .active || vips[vip].router?.state == .backup {
       elect(vip: vip, linkWorks ? .shutdown : .abandon(obstacle), at: now, emit)
     } else if vips[vip].router == nil, vips[vip].isHeld {
@@ -302,14 +305,23 @@ extension Node {
     elect(vip: vip, .yield, at: now, emit)
   }
 
-  /// The lease comes first: a node that slept past it must not send another advert as the owner.
+  /// Before anything else is made of the time: a node that slept past a lease must not send another advert as the owner, not even
+  /// the one with which an owner answers what it hears.
+  mutating func endLeases(at now: Instant, _ emit: (Effect) -> Void) {
+    guard let due = deadline, due <= now else { return }
+    for vip in vips.indices {
+      switch vips[vip].holding {
+      case .held(_, let until?) where until <= now: lost(vip: vip, at: now, emit)
+      case .closing(_, _, let lease?, _) where lease <= now: lost(vip: vip, at: now, emit)
+      default: continue
+      }
+      rearm(vip)
+    }
+  }
+
   mutating func ownershipTimer(vip: Int, at now: Instant, _ emit: (Effect) -> Void) {
     defer { rearm(vip) }
     switch vips[vip].holding {
-    case .held(_, let until?) where until <= now:
-      lost(vip: vip, at: now, emit)
-    case .closing(_, _, let lease?, _) where lease <= now:
-      lost(vip: vip, at: now, emit)
     case .closing(let generation, let until, _, let leaving) where until <= now:
       closed(vip: vip, generation: generation, leaving: leaving, at: now, emit)
     default: break

@@ -56,6 +56,7 @@ public struct Node: Sendable {
 
   public mutating func handle(_ event: Event, at now: Instant, _ emit: (Effect) -> Void) {
     if phase == .stopped { return }
+    endLeases(at: now, emit)
     switch event {
     case .start: start(at: now, emit)
     case .stop: stop(at: now, emit)
@@ -74,6 +75,7 @@ public struct Node: Sendable {
   /// A VRRP message, without the copy that `Event.advert` needs.
   public mutating func receive(_ message: RawSpan, in envelope: Envelope, at now: Instant, _ emit: (Effect) -> Void) {
     guard phase == .running || phase == .stopping else { return }
+    endLeases(at: now, emit)
     guard let id = VirtualRouter.identify(message) else {
       counters.unidentified += 1
       return

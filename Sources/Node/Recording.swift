@@ -32,8 +32,8 @@ public enum Recording {
     bytes.reduce(0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x0000_0100_0000_01B3 }
   }
 
-  /// Times that arithmetic can't overflow: 146 years either way.
-  static let times = -(Int64(1) << 62)...(Int64(1) << 62)
+  /// Times whose differences can't overflow, nor what a setting adds to them: 73 years either way.
+  static let times = -(Int64(1) << 61)...(Int64(1) << 61)
 }
 
 /// Writes events into bytes that the caller keeps. It allocates nothing: where the next event doesn't fit, it says so.

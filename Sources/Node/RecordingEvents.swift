@@ -41,7 +41,7 @@ extension Event {
       BytesOut.text(interface, &bytes)
       bytes.append(
         (state.isUp ? 1 : 0) | (state.ipv4 != nil ? 2 : 0) | (state.linkLocal != nil ? 4 : 0)
-          | (state.unicastIPv4 != nil ? 8 : 0) | (state.unicastIPv6 != nil ? 16 : 0))
+          | (state.unicastIPv4 != nil ? 8 : 0) | (state.unicastIPv6 != nil ? 16 : 0) | (state.canAdvertise ? 0 : 32))
       if let address = state.ipv4 { BytesOut.fixed(UInt64(address.rawValue), 4, &bytes) }
       if let address = state.linkLocal { address.encode(into: &bytes) }
       if let address = state.unicastIPv4 { BytesOut.fixed(UInt64(address.rawValue), 4, &bytes) }
@@ -75,12 +75,13 @@ extension Event {
     case .link:
       let interface = try bytes.text()
       let flags = try bytes.byte()
-      guard flags < 32 else { throw bytes.malformed("no state of a link") }
+      guard flags < 64 else { throw bytes.malformed("no state of a link") }
       var state = LinkState(isUp: flags & 1 != 0, ipv4: nil, linkLocal: nil)
       if flags & 2 != 0 { state.ipv4 = IPv4Address(rawValue: UInt32(truncatingIfNeeded: try bytes.fixed(4))) }
       if flags & 4 != 0 { state.linkLocal = try IPv6Address(from: &bytes) }
       if flags & 8 != 0 { state.unicastIPv4 = IPv4Address(rawValue: UInt32(truncatingIfNeeded: try bytes.fixed(4))) }
       if flags & 16 != 0 { state.unicastIPv6 = try IPv6Address(from: &bytes) }
+      state.canAdvertise = flags & 32 == 0
       self = .link(interface: interface, state)
     case .address:
       let vip = try bytes.index()

@@ -23,6 +23,8 @@ public struct Replay: Sendable {
   public var events: Int
   /// The recording was cut off within an item; what stood before it was run.
   public var isCut: Bool
+  /// The recording says of its last event, too, what was decided: false where the daemon was killed while it recorded.
+  public var isFinished: Bool
   /// The node after the last event.
   public var node: Node
 
@@ -34,6 +36,7 @@ public struct Replay: Sendable {
     node = Node(reader.settings, seed: reader.seed)
     events = 0
     isCut = false
+    isFinished = false
     outcome = .identical
     var digest = EffectDigest()
     var last: Difference?
@@ -53,7 +56,10 @@ public struct Replay: Sendable {
         guard count == UInt64(events) else {
           throw reader.malformed("it counts \(count) events, and here are \(events)")
         }
-        guard recorded != digest.value else { continue }
+        guard recorded != digest.value else {
+          isFinished = true
+          continue
+        }
       case .event(let event, let now, let recorded):
         guard recorded != UInt16(truncatingIfNeeded: digest.value) else {
           var effects: [Effect] = []
@@ -62,6 +68,7 @@ public struct Replay: Sendable {
           observe(event, now, effects)
           last = Difference(index: events, event: event, at: now, effects: effects)
           events += 1
+          isFinished = false
           continue
         }
       }

@@ -43,6 +43,30 @@ struct OwnershipTests {
     #expect(bench.node.vips[0].state == .backup)
   }
 
+  @Test func `an owner that slept past its lease does not answer the adverts it then finds`() {
+    var bench = Bench.owner()
+    bench.now = bench.now + .seconds(4)
+    bench.hear(priority: 253)
+    let effects = bench.take()
+    #expect(!effects.contains { ($0.priority ?? 0) > 0 }, "it would depose the node that took over")
+    #expect(!effects.contains { if case .announce = $0 { true } else { false } })
+    #expect(effects.deeds == [.release(vip: 0, generation: 1)])
+    #expect(bench.node.vips[0].state == .backup)
+  }
+
+  @Test func `an owner that cannot be heard leaves the VIP to others until it can`() {
+    var bench = Bench.owner()
+    var state = LinkState(isUp: true, ipv4: Bench.own, linkLocal: nil)
+    state.canAdvertise = false
+    bench.give(.link(interface: "eth0", state))
+    #expect(bench.take().deeds == [.release(vip: 0, generation: 1)])
+    #expect(bench.node.vips[0].state == .fault)
+    bench.give(.address(vip: 0, .removed(generation: 1)))
+    bench.give(Bench.linkUp)
+    bench.advance(by: .milliseconds(301))
+    #expect(bench.node.vips[0].state == .active)
+  }
+
   @Test func `an owner that hears a higher priority resets connections, then lets go`() {
     var bench = Bench.owner(backends: ["app1"])
     bench.hear(priority: 255)

@@ -21,21 +21,26 @@ public final class Log: Sendable {
   public init() throws(SystemError) {
     let jobs = try Mailbox<Job>(capacity: Self.capacity)
     self.jobs = jobs
-    let forJournal = getenv("JOURNAL_STREAM") != nil
+    let forJournal = Self.isJournal
     thread = try Thread.start(named: "roost-log") {
       var refused: UInt64 = 0
       var isEnding = false
+      // Nobody waits for a reader that has just let a line wait in vain.
+      var patience = Self.patience
+      func put(_ level: LogLevel, _ time: WallTime, _ text: String) {
+        patience = Self.write(level, time, text, forJournal, patience) ? Self.patience : 0
+      }
       while !isEnding {
         Self.wait(for: jobs)
         jobs.drain { job in
           switch job {
-          case .line(let level, let time, let text): Self.write(level, time, text, forJournal)
+          case .line(let level, let time, let text): put(level, time, text)
           case .work(let body): body()
           case .end: isEnding = true
           }
         }
         if jobs.refused > refused {
-          Self.write(.warning, Clock.wall(), "\(jobs.refused - refused) lines were dropped", forJournal)
+          put(.warning, Clock.wall(), "\(jobs.refused - refused) lines were dropped")
           refused = jobs.refused
         }
       }
@@ -62,17 +67,42 @@ public final class Log: Sendable {
     jobs.waker.acknowledge()
   }
 
-  private static func write(_ level: LogLevel, _ time: WallTime, _ text: String, _ forJournal: Bool) {
+  /// False where the line was lost.
+  private static func write(
+    _ level: LogLevel, _ time: WallTime, _ text: String, _ forJournal: Bool, _ patience: Int32
+  ) -> Bool {
     let line = forJournal ? "<\(level.rawValue)>\(text)\n" : "\(time) \(level.word) \(text)\n"
-    var bytes = Array(line.utf8)[...]
-    while !bytes.isEmpty {
-      let count = bytes.withUnsafeBytes { Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
+    return put(Array(line.utf8), patience)
+  }
+
+  /// How long a line waits for whoever reads standard error. Behind that it is lost: a reader that has stopped must not stop
+  /// reports, or the end of the process.
+  private static let patience: Int32 = 200  // milliseconds
+
+  /// Writes in pieces that a pipe takes whole (PIPE_BUF), each only when the kernel says that it will not block.
+  private static func put(_ bytes: [UInt8], _ patience: Int32) -> Bool {
+    var rest = bytes[...]
+    while !rest.isEmpty {
+      var ready = pollfd(fd: STDERR_FILENO, events: Int16(POLLOUT), revents: 0)
+      guard poll(&ready, 1, patience) == 1 else { return false }
+      let piece = rest.prefix(4096)
+      let count = piece.withUnsafeBytes { Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
       if count < 0 {
         if errno == EINTR { continue }
-        return  // nobody reads: a log that can't be written stops nothing
+        return false
       }
-      bytes = bytes.dropFirst(count)
+      rest = rest.dropFirst(count)
     }
+    return true
+  }
+
+  /// Whether standard error is the journal's: systemd says which device and inode it made (systemd.exec(5)), and a variable that was
+  /// merely inherited names another.
+  private static var isJournal: Bool {
+    guard let stream = getenv("JOURNAL_STREAM") else { return false }
+    var status = stat()
+    guard fstat(STDERR_FILENO, &status) == 0 else { return false }
+    return String(cString: stream) == "\(status.st_dev):\(status.st_ino)"
   }
 }
 

@@ -20,7 +20,7 @@ extension NodeSettings {
     case .addressRefused(let vip, let code):
       "vip \(vips[vip].name): the kernel refused the address on \(vips[vip].interface) (errno \(code)); trying again"
     case .addressLost(let vip):
-      "vip \(vips[vip].name): the lease ran out before it was renewed, so the kernel removed the address"
+      "vip \(vips[vip].name): the address is gone, so this node makes way"
     case .stopping:
       "stopping"
     }

@@ -55,6 +55,9 @@ struct ReplayCommand: ParsableCommand {
     switch replay.outcome {
     case .identical:
       print("\(replay.events) events, every decision the same")
+      if !replay.isFinished, replay.events > 0 {
+        print("the recording was not ended politely: what its last event led to is not in it, and was not compared")
+      }
     case .differs(let difference):
       print("event \(difference.index) is decided otherwise: \(difference.event)")
       for effect in difference.effects { print("  now → \(effect)") }

@@ -47,31 +47,32 @@ struct Daemon {
     }
     let folder = try StateFolder(options.state)
     defer { folder.release() }
+    let lock = try NamespaceLock()
+    defer { withExtendedLifetime(lock) {} }
     let log = try Log()
     defer { log.close() }
 
     let mailbox = try Mailbox<Loop.Message>()
     let proxy = try makeProxy(plan)
+    defer { proxy?.stop() }
     let prober = try makeProber(plan, mailbox)
+    defer { prober?.stop() }
     let recorder = try options.record.map { try Recorder(path: $0, settings: plan.node, seed: Self.seed, log: log) }
-    let addresses = try AddressThread(
-      plan.addresses, watching: plan.watched,
-      record: try OwnershipRecord(capacity: max(1, plan.addresses.count))
-    ) { mailbox.send(.addresses($0)) }
-
-    let parts = Loop.Parts(addresses: addresses, proxy: proxy, prober: prober, log: log, recorder: recorder)
+    defer { recorder?.close() }
     let status = StatusSource(plan, proxy: proxy, mailbox: mailbox, log: log)
     let control = try ControlServer(path: options.socket) { request, answer in
       status.routes.handle(request, answer)
     }
+    defer { control.stop() }
+    // Last, because it changes the network: it removes what an earlier life left behind.
+    let addresses = try AddressThread(
+      plan.addresses, watching: plan.watched,
+      record: try OwnershipRecord(capacity: max(1, plan.addresses.count))
+    ) { mailbox.send(.addresses($0)) }
+    defer { addresses.stop() }
+
+    let parts = Loop.Parts(addresses: addresses, proxy: proxy, prober: prober, log: log, recorder: recorder)
     log.write(.notice, "roost \(Roost.version) runs as \(plan.name) with \(options.configuration)")
-    defer {
-      control.stop()
-      addresses.stop()
-      prober?.stop()
-      proxy?.stop()
-      recorder?.close()
-    }
     let loop = try Loop(plan, parts, mailbox: mailbox, seed: Self.seed)
     try loop.listen(to: signals) { self.reread(log) }
     ServiceManager.ready("\(plan.name): \(plan.node.vips.count) VIPs, \(plan.node.services.count) services")

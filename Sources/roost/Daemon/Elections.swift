@@ -28,6 +28,7 @@ final class Elections {
   private var sources: [IPAddress?]
   /// Adverts that the kernel would not send, for each VIP.
   private(set) var failures: [UInt64]
+  private var failuresInARow: [Int]
 
   /// Longer than any advert: 8 + 255 × 16 bytes, and an IPv4 header with all its options.
   private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 8192, alignment: 16)
@@ -44,14 +45,16 @@ final class Elections {
     sockets = keys.map { _ in nil }
     sources = keys.map { _ in nil }
     failures = keys.map { _ in 0 }
+    failuresInARow = keys.map { _ in 0 }
   }
 
   deinit { buffer.deallocate() }
 
-  /// Opens, or opens again, what an interface needs now.
+  /// Opens, or opens again, what an interface needs now. Gives the error where the kernel refuses.
   func follow(
     _ interface: InterfaceState, _ state: LinkState, _ reactor: Reactor, onReadable: @escaping (VRRPSocket) -> Void
-  ) throws(SystemError) {
+  ) -> SystemError? {
+    var refusal: SystemError?
     for family in [AddressFamily.ipv4, .ipv6] {
       let key = Key(interface: interface.name, family: family)
       guard wanted.contains(key) else { continue }
@@ -60,15 +63,21 @@ final class Elections {
         open[key] = nil
       }
       if open[key] == nil, interface.exists {
-        let socket = try VRRPSocket(interface: interface.name, index: interface.index, family: family)
-        let registration = try reactor.register(socket.descriptor, .readable) { _ in onReadable(socket) }
-        open[key] = Open(socket: socket, registration: registration)
+        do throws(SystemError) {
+          let socket = try VRRPSocket(interface: interface.name, index: interface.index, family: family)
+          let registration = try reactor.register(socket.descriptor, .readable) { _ in onReadable(socket) }
+          open[key] = Open(socket: socket, registration: registration)
+        } catch {
+          refusal = error
+        }
       }
       for vip in keys.indices where keys[vip] == key {
         sockets[vip] = open[key]?.socket
         sources[vip] = routers[vip].flatMap { state.source(of: $0) }
+        failuresInARow[vip] = 0
       }
     }
+    return refusal
   }
 
   /// Hands every message that waits to `body`, in the order in which they came.
@@ -81,10 +90,12 @@ final class Elections {
     }
   }
 
-  /// Sends an advert. False where the kernel would not, or the interface is not there.
-  @discardableResult
-  func send(_ message: [UInt8], to destination: Destination, vip: Int) -> Bool {
-    guard let socket = sockets[vip], let source = sources[vip] else { return false }
+  /// After so many refusals without a success between them, an owner is one that nobody hears.
+  static let mostFailures = 3
+
+  /// Sends an advert. Gives the error when the kernel has refused `mostFailures` times in a row.
+  func send(_ message: [UInt8], to destination: Destination, vip: Int) -> SystemError? {
+    guard let socket = sockets[vip], let source = sources[vip] else { return nil }
     let address =
       switch destination {
       case .multicast: VRRPSocket.group(socket.family)
@@ -92,10 +103,12 @@ final class Elections {
       }
     do throws(SystemError) {
       try socket.send(message, to: address, from: source)
-      return true
+      failuresInARow[vip] = 0
+      return nil
     } catch {
       failures[vip] &+= 1
-      return false
+      failuresInARow[vip] += 1
+      return failuresInARow[vip] == Self.mostFailures ? error : nil
     }
   }
 }

@@ -21,6 +21,8 @@ final class Loop {
     case snapshot(@Sendable (Snapshot) -> Void)
     /// The address thread did something, or saw something.
     case addresses(AddressThread.Report)
+    /// The kernel refuses to send adverts there.
+    case unheard(interface: String, SystemError)
   }
 
   /// The state at one moment. `Node` is a value, so this costs a few retains.
@@ -52,6 +54,9 @@ final class Loop {
   private var beats: Beats
   private let settings: NodeSettings
   private let started = Clock.now()
+  /// The VIPs' interfaces as they were last reported.
+  private var interfaces: [String: InterfaceState] = [:]
+  private var troubles: [String: Trouble] = [:]
   /// Interfaces of VIPs of which nothing was reported yet.
   private var unseen: Set<String>
   /// Why the loop had to end, if it did not end by itself.
@@ -108,6 +113,7 @@ final class Loop {
         Snapshot(
           node: node, now: Clock.now(), wall: Clock.wall(), statistics: reactor.statistics, unsent: elections.failures))
     case .addresses(let report): receive(report)
+    case .unheard(let interface, let error): trouble(on: interface, because: error, at: Clock.now())
     }
   }
 
@@ -157,15 +163,35 @@ final class Loop {
   }
 
   private func linkChanged(_ interface: InterfaceState, at now: Instant) {
-    let state = LinkState(interface, node: plan.configuration.member(plan.name))
-    do throws(SystemError) {
-      try elections.follow(interface, state, reactor) { [unowned self] socket in drain(socket) }
-    } catch {
-      parts.log.write(.error, "no adverts on \(interface.name): \(error)")
-    }
-    give(.link(interface: interface.name, state), at: now)
+    interfaces[interface.name] = interface
+    troubles[interface.name] = nil
+    follow(interface, at: now)
     // The node begins when it has seen all its interfaces once, so that none is taken for missing.
     if unseen.remove(interface.name) != nil, unseen.isEmpty { give(.start, at: now) }
+  }
+
+  /// Has the sockets follow the interface, and tells the node of both.
+  private func follow(_ interface: InterfaceState, at now: Instant) {
+    let state = LinkState(interface, node: plan.configuration.member(plan.name))
+    if let refusal = elections.follow(interface, state, reactor, onReadable: { [unowned self] in drain($0) }) {
+      trouble(on: interface.name, because: refusal, at: now)
+    } else {
+      give(.link(interface: interface.name, state), at: now)
+    }
+  }
+
+  /// Adverts can't be sent or heard on an interface: its elections are left, and tried again later and later.
+  private func trouble(on name: String, because error: SystemError, at now: Instant) {
+    guard let interface = interfaces[name] else { return }
+    let pause = min((troubles[name]?.pause ?? Trouble.firstPause / 2) * 2, Trouble.longestPause)
+    troubles[name] = Trouble(pause: pause, until: now + pause)
+    parts.log.write(
+      .error,
+      "adverts can't be sent or heard on \(name): \(error); trying again in \(pause) (does a firewall drop IP protocol 112?)"
+    )
+    var state = LinkState(interface, node: plan.configuration.member(plan.name))
+    state.canAdvertise = false
+    give(.link(interface: name, state), at: now)
   }
 
   private func drain(_ socket: VRRPSocket) {
@@ -186,7 +212,10 @@ final class Loop {
     parts.recorder?.decided(effect)
     switch effect {
     case .transmit(let vip, let message, let destination):
-      elections.send(message, to: destination, vip: vip)
+      if let error = elections.send(message, to: destination, vip: vip) {
+        // Not at once: the node is in the middle of an event.
+        mailbox.send(.unheard(interface: settings.vips[vip].interface, error))
+      }
     case .take(let vip, let generation, let lease):
       if let proxy = parts.proxy, !proxyIndices[vip].isEmpty { proxy.resume(proxyIndices[vip]) }
       parts.addresses.take(vip, generation: generation, lease: lease)
@@ -231,12 +260,24 @@ final class Loop {
   /// A look at the workers ten times a second.
   private func beat(_ now: Instant) {
     beats.next = now + Beats.interval
+    for (name, trouble) in troubles where trouble.until <= now {
+      troubles[name]?.until = now + Trouble.longestPause
+      if let interface = interfaces[name] { follow(interface, at: now) }
+    }
     if beats.isTimeForManager(now) { parts.log.perform { ServiceManager.beat() } }
     guard let proxy = parts.proxy else { return }
     // At the start they have not turned yet.
     let healthy = now - started < Beats.longestSilence || proxy.haveTurned(since: now - Beats.longestSilence)
     if healthy != node.workersAreHealthy { give(.workers(healthy: healthy), at: now) }
   }
+}
+
+/// An interface on which adverts can't be sent or heard.
+private struct Trouble {
+  static let firstPause = Duration.seconds(1)
+  static let longestPause = Duration.seconds(60)
+  var pause: Duration
+  var until: Instant
 }
 
 /// When the workers are looked at, and how long one may be silent. Each turns ten times a second even if it has nothing to do.

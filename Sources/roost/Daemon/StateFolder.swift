@@ -11,13 +11,7 @@ final class StateFolder {
     self.path = path
     try Self.makeFolders(path)
     let file = path + "/daemon.pid"
-    let descriptor = open(file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o644)
-    guard descriptor >= 0 else { throw .system(.last("open", file)) }
-    guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
-      let owner = Self.read(descriptor)
-      close(descriptor)
-      throw .inUse(path: path, pid: owner)
-    }
+    let descriptor = try Self.lockedFile(file, in: path)
     let pid = Array("\(getpid())\n".utf8)
     guard ftruncate(descriptor, 0) == 0, pwrite(descriptor, pid, pid.count, 0) == pid.count else {
       let error = SystemError.last("write", file)
@@ -31,6 +25,22 @@ final class StateFolder {
   func release() {
     unlink(path + "/daemon.pid")
     close(lock)
+  }
+
+  /// The file of that name, locked. One that was removed between its opening and its locking is another's that just ended.
+  private static func lockedFile(_ file: String, in path: String) throws(StateFolderError) -> Int32 {
+    while true {
+      let descriptor = open(file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o644)
+      guard descriptor >= 0 else { throw .system(.last("open", file)) }
+      guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+        let owner = read(descriptor)
+        close(descriptor)
+        throw .inUse(path: path, pid: owner)
+      }
+      var (opened, named) = (stat(), stat())
+      if fstat(descriptor, &opened) == 0, stat(file, &named) == 0, opened.st_ino == named.st_ino { return descriptor }
+      close(descriptor)
+    }
   }
 
   private static func read(_ descriptor: Int32) -> Int32? {

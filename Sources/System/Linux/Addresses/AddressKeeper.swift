@@ -103,7 +103,10 @@ final class AddressKeeper {
       if let entry = index(of: vip) { release(entry, generation) }
     case .announce(let vip, let generation):
       flush()
-      if let entry = index(of: vip), record.holds(vip, generation: generation), let link = link(of: entry) {
+      // An address whose lease is over may be another node's by now.
+      if let entry = index(of: vip), isHeld(entry, generation), record.holds(vip, generation: generation),
+        let link = link(of: entry)
+      {
         for address in entries[entry].vip.addresses { announce(address, entry, link) }
       }
     case .configure(let vips, let watching):
@@ -111,6 +114,11 @@ final class AddressKeeper {
       configure(vips, watching)
     case .stop: flush()
     }
+  }
+
+  private func isHeld(_ entry: Int, _ generation: UInt64) -> Bool {
+    guard case .held(generation, let until) = entries[entry].phase else { return false }
+    return isBefore(until)
   }
 
   private func take(_ entry: Int, _ generation: UInt64, _ lease: Duration?) {

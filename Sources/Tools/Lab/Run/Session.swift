@@ -92,7 +92,8 @@ final class Session {
       self.isOwnedAsPreferred
     }
     // What an earlier telling left wrong in the client's neighbour table was that one's finding, not the next one's start.
-    _ = try? Command.run([Command.find("ip") ?? "ip", "neigh", "flush", "all"], in: cluster.namespace(of: Topology.client))
+    _ = try? Command.run(
+      [Command.find("ip") ?? "ip", "neigh", "flush", "all"], in: cluster.namespace(of: Topology.client))
     if let service {
       let endpoint = Endpoint(primaryAddress, service.listen.first?.ports.lowerBound ?? 80)
       try hold(until: deadline, "\(endpoint.address) port \(endpoint.port) does not answer the client") {
