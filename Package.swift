@@ -102,7 +102,9 @@ let package = Package(
       swiftSettings: edge),
     .testTarget(
       name: "ControlTests", dependencies: ["Control", "Linux", "CLinux", "Basis", "HTTP1"], swiftSettings: edge),
-    .testTarget(name: "TelemetryTests", dependencies: ["Telemetry", "Node", "Basis"], swiftSettings: edge),
+    .testTarget(
+      name: "TelemetryTests", dependencies: ["Telemetry", "Node", "Linux", "Basis", "Wire", "VRRP", "Health"],
+      swiftSettings: edge),
     .testTarget(name: "ScenarioTests", dependencies: ["Scenario", "Basis"], swiftSettings: edge),
     .testTarget(
       name: "SimulatorTests", dependencies: ["Simulator", "Scenario", "Node", "Basis", "Wire", "VRRP", "Health"],

@@ -6,11 +6,27 @@ public struct HostFacts: Sendable, Hashable {
   public var node: String?
   public var hostName: String
   public var interfaces: [Interface]
+  /// VIPs that are on an interface as nobody here puts them there.
+  public var foreignVIPs: [ForeignVIP]
 
-  public init(node: String? = nil, hostName: String, interfaces: [Interface]) {
+  public init(node: String? = nil, hostName: String, interfaces: [Interface], foreignVIPs: [ForeignVIP] = []) {
     self.node = node
     self.hostName = hostName
     self.interfaces = interfaces
+    self.foreignVIPs = foreignVIPs
+  }
+
+  /// A VIP on an interface with a subnet, so put there by another program: as a VIP it has a host's prefix length.
+  public struct ForeignVIP: Sendable, Hashable {
+    public var interface: String
+    public var address: IPAddress
+    public var prefixLength: Int
+
+    public init(interface: String, address: IPAddress, prefixLength: Int) {
+      self.interface = interface
+      self.address = address
+      self.prefixLength = prefixLength
+    }
   }
 
   public struct Interface: Sendable, Hashable {
@@ -90,8 +106,23 @@ extension Reading {
       reportUnknownNode(configuration, host, &mistakes)
       return mistakes.sorted
     }
-    for vip in draft.vips { check(vip, node, configuration, host, &mistakes) }
+    for vip in draft.vips {
+      reportForeign(vip, host, &mistakes)
+      check(vip, node, configuration, host, &mistakes)
+    }
     return mistakes.sorted
+  }
+
+  /// Also where this node never owns the VIP: the machine would answer for it beside its owner.
+  private func reportForeign(_ vip: Draft.Part<Configuration.VIP>, _ host: HostFacts, _ mistakes: inout Mistakes) {
+    for address in vip.addresses {
+      for found in host.foreignVIPs where found.address == address.value {
+        let text = "\(found.address)/\(found.prefixLength)"
+        mistakes.error(
+          "\(found.address) is on \(found.interface) already, as \(text): another program put it there",
+          at: address.place, suggestion: "ip address del \(text) dev \(found.interface)")
+      }
+    }
   }
 
   private func reportUnknownNode(_ configuration: Configuration, _ host: HostFacts, _ mistakes: inout Mistakes) {

@@ -8,14 +8,19 @@ private func address(_ text: String, _ length: Int) throws -> HostFacts.Address 
   HostFacts.Address(try #require(IPAddress(text)), prefixLength: length)
 }
 
-private func host(node: String? = nil, name: String = "elsewhere", ipv6: Bool = true) throws -> HostFacts {
+private func host(
+  node: String? = nil, name: String = "elsewhere", ipv6: Bool = true, foreign: [String] = []
+) throws -> HostFacts {
   HostFacts(
     node: node, hostName: name,
     interfaces: [
       .init(name: "lo", addresses: [try address("127.0.0.1", 8)]),
       .init(name: "eth0", addresses: [try address("10.0.0.12", 24), try address("2001:db8::12", 64)], hasIPv6: ipv6),
       .init(name: "eth1", addresses: [try address("10.0.0.200", 16), try address("10.9.0.1", 32)]),
-    ])
+    ],
+    foreignVIPs: try foreign.map {
+      .init(interface: "eth0", address: try #require(IPAddress($0)), prefixLength: 24)
+    })
 }
 
 private func reading(_ vip: String, nodes: String = "{ lb1: 10.0.0.11, lb2: 10.0.0.12 }") -> Reading {
@@ -111,6 +116,26 @@ private func reading(_ vip: String, nodes: String = "{ lb1: 10.0.0.11, lb2: 10.0
           = correct the first IPv4 address of 'lb2', or 'interface'
       """
     ),
+    (
+      "{ addresses: 10.0.0.100, vrrp: { id: 1 } }", try host(foreign: ["10.0.0.100"]),
+      """
+      h.yaml:4:21: error: 10.0.0.100 is on eth0 already, as 10.0.0.100/24: another program put it there
+        4 |   web: { addresses: 10.0.0.100, vrrp: { id: 1 } }
+          |                     ^^^^^^^^^^
+          = ip address del 10.0.0.100/24 dev eth0
+      """
+    ),
+    // It would answer for a VIP that this node may never own, too.
+    (
+      "{ addresses: 10.0.0.100, prefer: [lb1], election: static }", try host(foreign: ["10.0.0.100"]),
+      """
+      h.yaml:4:21: error: 10.0.0.100 is on eth0 already, as 10.0.0.100/24: another program put it there
+        4 |   web: { addresses: 10.0.0.100, prefer: [lb1], election: static }
+          |                     ^^^^^^^^^^
+          = ip address del 10.0.0.100/24 dev eth0
+      """
+    ),
+    ("{ addresses: 10.0.0.101, vrrp: { id: 1 } }", try host(foreign: ["10.0.0.100"]), ""),
     ("{ addresses: 10.0.0.100, vrrp: { id: 1, peers: unicast } }", try host(), ""),
     // What this node may not own needs no interface here.
     ("{ addresses: 192.0.2.1, prefer: [lb1], election: static }", try host(), ""),

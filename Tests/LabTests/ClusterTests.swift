@@ -199,6 +199,11 @@ private func reaches(_ from: String, _ to: String, of cluster: Cluster) throws -
 
 @Test func `a delay is refused before anything is built`() throws {
   let text = "# slow: packets arrive late\nat 1s delay lb1 lb2 by 50ms\nuntil 2s\n"
-  guard let scenario = try? Scenario(reading: text, file: "slow.scenario") else { return }
-  #expect(throws: LabError.self) { try FaultDriver.check(scenario, nodes: 2, backends: 3) }
+  let scenario = try Scenario(reading: text, file: "slow.scenario")
+  let programs = Programs(roost: nil, helper: [])
+  let error = #expect(throws: LabError.self) {
+    try LabRun.run([scenario], nil, LabRun.Options(programs: programs)) { Issue.record("it went on: \($0)") }
+  }
+  #expect(error?.kind == .usage)
+  #expect(error?.description.contains("slow.scenario:2: the lab can't delay packets") == true)
 }

@@ -95,5 +95,8 @@ struct ListenerSet {
   }
 }
 
-/// Processors that this process may run on.
-func processorCount() -> Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
+/// Processors that the calling thread may run on: fewer than the machine has under taskset, cpuset or CPUAffinity=.
+func processorCount() -> Int {
+  let allowed = clinux_proxy_processors()
+  return allowed > 0 ? Int(allowed) : max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+}

@@ -15,12 +15,13 @@ extension StatusReport {
   /// - Parameter now: for "since"; the host's wall clock.
   public func text(color: Bool, now: WallTime) -> String {
     let paint = Paint(isOn: color)
-    var text = "\(paint.bold(node))  roost \(version)  up \(Self.words(.milliseconds(uptime_ms)))\n"
+    var text = "\(paint.bold(printable(node)))  roost \(printable(version))"
+    text += "  up \(Self.words(milliseconds: uptime_ms))\n"
     text += vipTable(paint, now)
     text += serviceTable(paint)
     text += peerTable(paint)
     for service in services where service.state == "down" {
-      text += "\n" + paint.red("service \(service.name): no backend is up; its clients are refused") + "\n"
+      text += "\n" + paint.red("service \(printable(service.name)): no backend is up; its clients are refused") + "\n"
     }
     return text
   }
@@ -29,7 +30,7 @@ extension StatusReport {
     guard !vips.isEmpty else { return "" }
     var table = Table(["VIP", "STATE", "OWNER", "ADDRESSES", "SINCE", "WHY"])
     for vip in vips {
-      let since = vip.since.flatMap { WallTime($0) }.map { Self.words(now - $0) + " ago" } ?? "-"
+      let since = vip.since.flatMap { WallTime($0) }.map { Self.words(from: $0, to: now) + " ago" } ?? "-"
       table.add(
         [
           vip.name, vip.state, vip.owner ?? "-", "\(vip.addresses.joined(separator: " ")) on \(vip.interface)", since,
@@ -77,7 +78,7 @@ extension StatusReport {
     guard !peers.isEmpty else { return "" }
     var table = Table(["PEER", "ADDRESS", "STATE", "HEARD"])
     for peer in peers {
-      let heard = peer.last_seen_ms.map { Self.words(.milliseconds($0)) + " ago" } ?? "-"
+      let heard = peer.last_seen_ms.map { Self.words(milliseconds: $0) + " ago" } ?? "-"
       table.add([peer.name, peer.address, peer.state, heard])
     }
     return "\n" + table.text(paint) { _, _, cell in cell }
@@ -87,12 +88,24 @@ extension StatusReport {
     guard let check else { return "no check" }
     guard let message = check.message else { return "not checked yet" }
     guard let latency = check.last_ms else { return message }
-    return "\(message), \(Double(Int(latency * 10)) / 10) ms"
+    return "\(message), \((held(latency) * 10).rounded(.down) / 10) ms"
   }
 
+  private static func words(from start: WallTime, to end: WallTime) -> String {
+    words(milliseconds: (Double(end.nanoseconds) - Double(start.nanoseconds)) / 1_000_000)
+  }
+
+  /// What the daemon said may be anything: no number that it can say is one too many.
+  private static func held(_ milliseconds: Double) -> Double {
+    milliseconds > 0 ? min(milliseconds, longest) : 0
+  }
+
+  /// 100 million days.
+  private static let longest = 86_400e3 * 1e8
+
   /// "340 ms", "12 s", "3 min 4 s", "2 h 10 min", "5 d 3 h".
-  static func words(_ duration: Duration) -> String {
-    let milliseconds = max(0, Int(duration.milliseconds))
+  static func words(milliseconds: Double) -> String {
+    let milliseconds = Int(held(milliseconds))
     let seconds = milliseconds / 1000
     if seconds < 1 { return "\(milliseconds) ms" }
     if seconds < 60 { return "\(seconds) s" }
@@ -100,6 +113,16 @@ extension StatusReport {
     if seconds < 86_400 { return "\(seconds / 3600) h \(seconds / 60 % 60) min" }
     return "\(seconds / 86_400) d \(seconds / 3600 % 24) h"
   }
+}
+
+/// The text without what a terminal would obey: control characters (C0, DEL, C1), each shown as U+FFFD. For text that comes from
+/// another program.
+public func printable(_ text: String) -> String {
+  func isControl(_ scalar: Unicode.Scalar) -> Bool { scalar.value < 0x20 || 0x7F...0x9F ~= scalar.value }
+  guard text.unicodeScalars.contains(where: isControl) else { return text }
+  var shown = String.UnicodeScalarView()
+  for scalar in text.unicodeScalars { shown.append(isControl(scalar) ? "\u{FFFD}" : scalar) }
+  return String(shown)
 }
 
 /// Terminal colours, or none.
@@ -122,8 +145,8 @@ public struct Table: Sendable {
 
   public init(_ header: [String]) { self.header = header }
 
-  /// As many cells as the header has.
-  public mutating func add(_ row: [String]) { rows.append(row) }
+  /// As many cells as the header has. Each is made printable.
+  public mutating func add(_ row: [String]) { rows.append(row.map(printable)) }
 
   /// - Parameter style: may put colour around a cell that is padded already.
   public func text(_ paint: Paint, _ style: (_ row: Int, _ column: Int, _ cell: String) -> String) -> String {

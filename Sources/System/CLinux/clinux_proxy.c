@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "clinux_proxy.h"
+#include <sched.h>
 
 int clinux_proxy_listen(const struct clinux_endpoint *at, int backlog, int share, const char *congestion, int *step) {
   int v6 = at->any.sa_family == AF_INET6;
@@ -62,4 +63,18 @@ uint64_t clinux_proxy_raise_files(uint64_t wanted) {
   }
   getrlimit(RLIMIT_NOFILE, &limit);
   return limit.rlim_cur;
+}
+
+int clinux_proxy_processors(void) {
+  // The kernel refuses (EINVAL) a set smaller than its own.
+  for (int processors = CPU_SETSIZE; processors <= 1 << 20; processors *= 2) {
+    cpu_set_t *set = CPU_ALLOC((size_t)processors);
+    if (!set) return -ENOMEM;
+    size_t size = CPU_ALLOC_SIZE((size_t)processors);
+    CPU_ZERO_S(size, set);
+    int r = sched_getaffinity(0, size, set) < 0 ? -errno : CPU_COUNT_S(size, set);
+    CPU_FREE(set);
+    if (r != -EINVAL) return r;
+  }
+  return -EINVAL;
 }

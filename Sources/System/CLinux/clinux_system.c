@@ -228,4 +228,3 @@ int clinux_packet_bind(int descriptor, int interface_index, uint16_t ethertype) 
   return bind(descriptor, (struct sockaddr *)&address, sizeof address);
 }
 
-int clinux_memory_descriptor(const char *name) { return memfd_create(name, MFD_CLOEXEC); }

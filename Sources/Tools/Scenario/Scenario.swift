@@ -101,7 +101,7 @@ public enum Action: Sendable, Hashable {
   case oneWay(from: Selector, to: Selector)
   /// That share of the packets is lost, 0 to 1.
   case loss(Path, share: Double)
-  /// Packets arrive that much later.
+  /// Packets arrive that much later. Only the simulator does it: the lab refuses it before it builds anything.
   case delay(Path, by: Duration)
   /// Starts the daemon where it doesn't run; a dead machine gets its link back too.
   case start(Selector)

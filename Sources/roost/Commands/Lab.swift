@@ -149,16 +149,8 @@ extension LabCommand {
     func validate() throws {
       if !(1...100_000 ~= repetitions) { throw ValidationError("--repeat takes 1 to 100000") }
       if !(0...10_000 ~= connections) { throw ValidationError("--connections takes 0 to 10000") }
-      for (name, text) in [("interval", interval), ("slack", slack)] {
-        if let text, Duration(written: text) == nil {
-          throw ValidationError("--\(name) takes a duration such as 100ms, not \(text)")
-        }
-      }
-      guard let interval = interval.flatMap({ Duration(written: $0) }) else { return }
-      if !(.milliseconds(10) ... .milliseconds(40_950) ~= interval) {
-        throw ValidationError("--interval takes 10ms to 40.95s")
-      }
-      if config != nil {
+      _ = try Self.duration("slack", slack)
+      if try Self.interval(interval) != nil, config != nil {
         throw ValidationError("--interval is for the built-in cluster: write it into the file instead")
       }
     }

@@ -32,3 +32,23 @@ struct OutputOptions: ParsableArguments {
     }
   }
 }
+
+extension ParsableCommand {
+  /// The value of an option that takes a duration; nil where it was not given.
+  static func duration(_ name: String, _ text: String?) throws -> Duration? {
+    guard let text else { return nil }
+    guard let duration = Duration(written: text) else {
+      throw ValidationError("--\(name) takes a duration such as 100ms, 1s, 5m or 1h, not \(text)")
+    }
+    return duration
+  }
+
+  /// The value of --interval: as long as VRRPv3 can say (12 bits of centiseconds, RFC 9568 §5.2.7), and no shorter.
+  static func interval(_ text: String?) throws -> Duration? {
+    guard let interval = try duration("interval", text) else { return nil }
+    guard .milliseconds(10) ... .milliseconds(40_950) ~= interval else {
+      throw ValidationError("--interval takes 10ms to 40.95s, not \(text ?? "")")
+    }
+    return interval
+  }
+}

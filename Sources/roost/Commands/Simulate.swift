@@ -47,9 +47,9 @@ struct Simulate: ParsableCommand {
     if firstSeed.addingReportingOverflow(seeds).overflow {
       throw ValidationError("--first-seed and --seeds are too large")
     }
-    for (name, text) in [("interval", interval ?? "100ms"), ("duration", duration)] where Duration(written: text) == nil
-    {
-      throw ValidationError("--\(name) takes a duration such as 100ms, 1s, 5m or 1h, not \(text)")
+    _ = try Self.interval(interval)
+    if let length = try Self.duration("duration", duration), length < .seconds(1) {
+      throw ValidationError("--duration takes 1s or more, not \(duration)")
     }
   }
 

@@ -18,7 +18,7 @@ struct Status: ParsableCommand {
       throw fail("\(error)", ExitStatus(rawValue: error.exitCode) ?? .failed)
     }
     guard response.status == 200 else {
-      throw fail("the daemon answered \(response.status): \(String(decoding: response.body, as: UTF8.self))")
+      throw fail("the daemon answered \(response.status): \(printable(String(decoding: response.body, as: UTF8.self)))")
     }
     if output.json {
       print(String(decoding: response.body, as: UTF8.self))

@@ -145,3 +145,6 @@ int clinux_proxy_seal(int listener);
 int clinux_proxy_unseal(int listener);
 /// Raises the limit of open files to `wanted` as far as allowed, and returns the limit then in force.
 uint64_t clinux_proxy_raise_files(uint64_t wanted);
+
+/// How many processors the calling thread may run on.
+int clinux_proxy_processors(void);

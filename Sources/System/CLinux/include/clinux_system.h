@@ -49,8 +49,6 @@ int clinux_netlink_bind(int descriptor, uint32_t groups);
 /// recvmsg without blocking; `from_kernel` is 0 where another process sent it. The number of bytes, cut to the capacity.
 ssize_t clinux_netlink_receive(int descriptor, void *buffer, size_t capacity, int *from_kernel);
 
-/// Memory that other processes can map, close-on-exec (memfd_create).
-int clinux_memory_descriptor(const char *name);
 /// The calling thread's effective capabilities, one bit each.
 int clinux_effective_capabilities(uint64_t *capabilities);
 /// A fresh network namespace for the calling thread alone (unshare).

@@ -25,7 +25,7 @@ extension AddressKeeper {
         guard putBack(address, entry, generation, until, link) else { return }
       }
     case .held:
-      // Revoked. If it was the loop, its release is on the way; else it was another process.
+      // Revoked. If `release` did it, its command is on the way; else somebody who has the record.
       if isSecond { vanish(entry, .revoked) } else { lookSoon(entry) }
     case .idle:
       // Somebody added it again, or a renewal came behind the removal: two nodes would answer for it.

@@ -46,7 +46,7 @@ final class AddressKeeper {
   let watch: InterfaceWatch
   private let announcer: Announcer
   var entries: [Entry] = []
-  private var addressesOfVIPs: Set<IPAddress>
+  private let addressesOfVIPs: Set<IPAddress>
   private var batch = NetlinkBatch()
   private var operations: [Operation] = []
   private var results: [Int32] = []
@@ -74,7 +74,7 @@ final class AddressKeeper {
   /// Reads the state of all interfaces, removes what an earlier life left behind, and tells of the interfaces.
   func start() throws(SystemError) {
     try watch.read()
-    sweep(Array(entries.indices))
+    sweep()
     watch.tell()
   }
 
@@ -109,9 +109,6 @@ final class AddressKeeper {
       {
         for address in entries[entry].vip.addresses { announce(address, entry, link) }
       }
-    case .configure(let vips, let watching):
-      flush()
-      configure(vips, watching)
     case .stop: flush()
     }
   }
@@ -277,42 +274,14 @@ final class AddressKeeper {
     }
   }
 
-  // MARK: Configuration
-
-  /// What did not change is not touched; a VIP that is gone or changed is released, a new one's leftovers are swept.
-  private func configure(_ vips: [AddressThread.VIP], _ watching: [String]) {
-    for entry in entries.indices where !vips.contains(entries[entry].vip) {
-      if case .held(let generation, _) = entries[entry].phase {
-        record.revoke(entries[entry].vip.id, generation: generation)
-        remove(entry)
-        report(.removed(entries[entry].vip.id, generation))
-      }
-    }
-    let kept = entries
-    entries = vips.map { Entry(vip: $0) }
-    addressesOfVIPs = Set(vips.flatMap(\.addresses))
-    var fresh: [Int] = []
-    for index in entries.indices {
-      if let same = kept.first(where: { $0.vip == entries[index].vip }) {
-        entries[index] = same
-      } else {
-        fresh.append(index)
-      }
-    }
-    watch.configure(watching, excluding: addressesOfVIPs)
-    readChanges()
-    sweep(fresh)
-  }
-
   /// Removes addresses of VIPs that are on some interface though nobody here took them. The loopback interface is left
   /// alone: there a backend holds the VIP whose packets it answers itself.
-  private func sweep(_ indices: [Int]) {
-    for entry in indices {
-      guard case .idle = entries[entry].phase else { continue }
-      for address in entries[entry].vip.addresses {
+  private func sweep() {
+    for entry in entries {
+      for address in entry.vip.addresses {
         for link in table.links where !link.isLoopback && table.hasVIP(address, on: link.index) {
           if perform(.remove, address, on: link.index) == 0 {
-            report(.swept(entries[entry].vip.id, address, link.name))
+            report(.swept(entry.vip.id, address, link.name))
           }
         }
       }

@@ -54,7 +54,7 @@ public final class AddressThread: Sendable {
       case givenUp = "given up"
       /// The interface is gone, or was set down.
       case interfaceLost = "interface lost"
-      /// Another process, the guardian, revoked the ownership in the record.
+      /// Somebody else who has the record revoked the ownership in it.
       case revoked
     }
   }
@@ -64,7 +64,6 @@ public final class AddressThread: Sendable {
     case renew(Int, UInt64, Duration?)
     case release(Int, UInt64)
     case announce(Int, UInt64)
-    case configure([VIP], watching: [String])
     case stop
   }
 
@@ -77,9 +76,8 @@ public final class AddressThread: Sendable {
   /// - Parameters:
   ///   - watching: interfaces by name; empty for all.
   ///   - record: where ownership is written; its capacity is above every VIP's number.
-  ///   - realtimePriority: SCHED_FIFO, where the process may; nil for an ordinary thread.
   public init(
-    _ vips: [VIP], watching: [String], record: OwnershipRecord, realtimePriority: Int32? = nil,
+    _ vips: [VIP], watching: [String], record: OwnershipRecord,
     report: @escaping @Sendable (Report) -> Void
   ) throws(SystemError) {
     self.record = record
@@ -89,7 +87,6 @@ public final class AddressThread: Sendable {
     nonisolated(unsafe) let keeper = try AddressKeeper(vips, watching: watching, record, report: report)
     nonisolated(unsafe) let reactor = try Reactor()
     thread = try Thread.start(named: "roost-addresses") {
-      if let realtimePriority { try? Scheduling.becomeRealtime(priority: realtimePriority) }
       do throws(SystemError) {
         try Self.run(keeper, reactor, commands)
         report(.ended(nil))
@@ -138,11 +135,6 @@ public final class AddressThread: Sendable {
   /// Tells the neighbours again, while the generation owns the VIP.
   public func announce(_ vip: Int, generation: UInt64) {
     commands.send(.announce(vip, generation))
-  }
-
-  /// Another configuration: VIPs that are the same stay as they are, others are released (`.removed`) or swept.
-  public func configure(_ vips: [VIP], watching: [String]) {
-    commands.send(.configure(vips, watching: watching))
   }
 
   /// Ends the thread after what is queued, and waits for it. Addresses stay as they are.

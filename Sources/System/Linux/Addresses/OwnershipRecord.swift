@@ -1,13 +1,12 @@
 import Basis
-import CLinux
 import Glibc
 import Synchronization
 
-/// Who may touch a VIP's addresses, as numbers in memory that processes can share.
+/// Who may touch a VIP's addresses, as numbers in memory that threads share.
 ///
 /// RTM_NEWADDR on an address that is gone makes it anew, so a renewal that is still on its way behind a removal would make two
 /// owners. Hence each ownership has a generation, and whoever is about to add, renew or put back an address reads the record
-/// last. The loop writes it at the moment it decides, not when a queue is worked off; the guardian, in its own process, too.
+/// last. The loop writes it at the moment it decides, not when a queue is worked off.
 ///
 /// ```
 ///   granted    the generation that was last taken        0: never
@@ -23,32 +22,19 @@ public final class OwnershipRecord: Sendable {
 
   /// How many VIPs fit.
   public let capacity: Int
-  /// The memory behind it, for a process that shares it by `init(sharing:)`.
-  public var descriptor: Int32 { memory.rawValue }
 
-  private let memory: Descriptor
   // Mapped until deinit, and only read and written through atomics.
   nonisolated(unsafe) private let base: UnsafeMutableRawPointer
 
-  /// A record of its own, in which nothing is owned.
-  public convenience init(capacity: Int) throws(SystemError) {
-    let memory = try SystemError.check("memfd_create") { clinux_memory_descriptor("roost ownership") }
-    guard ftruncate(memory, off_t(max(1, capacity) * Self.stride)) == 0 else {
-      let error = SystemError.last("ftruncate", "the ownership record")
-      close(memory)
-      throw error
-    }
-    try self.init(sharing: memory)
-  }
-
-  /// The record that another process made. Takes over the descriptor.
-  public init(sharing descriptor: Int32) throws(SystemError) {
-    memory = Descriptor(owning: descriptor)
-    let size = try SystemError.check("lseek", "the ownership record") { lseek(descriptor, 0, SEEK_END) }
-    guard size >= Self.stride, let base = mmap(nil, Int(size), PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0),
+  /// A record in which nothing is owned.
+  public init(capacity: Int) throws(SystemError) {
+    self.capacity = max(1, capacity)
+    // Zeroed by the kernel, and aligned to a page.
+    guard
+      let base = mmap(
+        nil, self.capacity * Self.stride, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
       base != MAP_FAILED
     else { throw .last("mmap", "the ownership record") }
-    capacity = Int(size) / Self.stride
     self.base = base
   }
 

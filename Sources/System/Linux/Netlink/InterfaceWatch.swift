@@ -14,8 +14,8 @@ final class InterfaceWatch {
   private let requests: NetlinkSocket
   private let report: (AddressThread.Report) -> Void
   /// Empty: all.
-  private var names: [String]
-  private var vips: Set<IPAddress>
+  private let names: [String]
+  private let vips: Set<IPAddress>
   private var told: [String: InterfaceState] = [:]
   /// The table is known to lack something.
   private var isStale = false
@@ -80,11 +80,5 @@ final class InterfaceWatch {
       told[name] = state.exists || !names.isEmpty ? state : nil
       report(.interface(state))
     }
-  }
-
-  func configure(_ names: [String], excluding vips: Set<IPAddress>) {
-    self.names = names
-    self.vips = vips
-    if !names.isEmpty { told = told.filter { names.contains($0.key) } }
   }
 }

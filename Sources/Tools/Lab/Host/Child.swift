@@ -86,6 +86,14 @@ final class Child: Sendable {
     var status: Int32 = 0
     return clinux_lab_reap(identity.pid, &status) != 0
   }
+
+  /// Kills it if it still runs, and leaves no zombie.
+  func end() {
+    if hasEnded() { return }
+    signal(SIGKILL)
+    var status: Int32 = 0
+    while waitpid(identity.pid, &status, 0) < 0, errno == EINTR {}
+  }
 }
 
 extension ProcessIdentity {

@@ -36,15 +36,22 @@ final class FaultDriver {
 
   func forgetHistory() { history = [(Clock.now(), state)] }
 
-  /// What the lab has no means for, said before anything starts.
+  /// What the lab can do on no machine, said before anything is built.
+  static func refuseDelay(_ scenario: Scenario) throws(LabError) {
+    for step in scenario.steps {
+      guard case .delay = step.action else { continue }
+      throw LabError(
+        .usage,
+        "\(scenario.name).scenario:\(step.line): the lab can't delay packets (that needs netem in the kernel); `roost simulate` can"
+      )
+    }
+  }
+
+  /// What this lab has no means for, said before a scenario is told.
   static func check(_ scenario: Scenario, nodes: Int, backends: Int) throws(LabError) {
+    try refuseDelay(scenario)
     for step in scenario.steps {
       switch step.action {
-      case .delay:
-        throw LabError(
-          .usage,
-          "\(scenario.name).scenario:\(step.line): the lab can't delay packets (that needs netem in the kernel); `roost simulate` can"
-        )
       case .partition, .oneWay, .loss: try Cabling.checkFilter()
       default: break
       }

@@ -31,6 +31,7 @@ public enum LabRun {
     _ scenarios: [Scenario], _ configuration: Configuration?, _ options: Options, say: (String) -> Void,
     done: (ScenarioReport) -> Void = { _ in }
   ) throws(LabError) -> [ScenarioReport] {
+    for scenario in scenarios { try FaultDriver.refuseDelay(scenario) }
     var reports: [ScenarioReport] = []
     var rest = scenarios[...]
     while let first = rest.first {

@@ -297,8 +297,7 @@ final class RunningProber {
   deinit {
     if input >= 0 { close(input) }
     close(output)
-    child.signal(SIGKILL)
-    _ = child.hasEnded()
+    child.end()
   }
 
   /// Ends it and gives what it saw.

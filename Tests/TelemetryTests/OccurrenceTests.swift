@@ -1,0 +1,48 @@
+import Node
+import Telemetry
+import Testing
+import VRRP
+import Wire
+
+@Test func `every occurrence is one line that says what happened to what, and how loud`() {
+  let vip = IPAddress.v4(IPv4Address(10, 0, 0, 100))
+  let peer = IPAddress.v4(IPv4Address(10, 0, 0, 12))
+  let settings = NodeSettings(
+    name: "lb1",
+    vips: [
+      VIPSettings(
+        name: "web", interface: "eth0", addresses: [vip], election: .fixed(owner: true), lease: nil, drain: .zero)
+    ], services: [ServiceSettings(name: "site", vip: 0, backends: ["app1", "app2"], check: nil)])
+  let cases: [(Occurrence, LogLevel, String)] = [
+    (.became(.active, vip: 0, reason: "no advert from anybody"), .notice, "vip web: active (no advert from anybody)"),
+    (.became(.fault, vip: 0, reason: "eth0 is down"), .error, "vip web: fault (eth0 is down)"),
+    (
+      .notice(vip: 0, .intervalMismatch(from: peer, theirs: .seconds(1), ours: .milliseconds(100))), .warning,
+      "vip web: 10.0.0.12 advertises every 1 s, this node every 100 ms: set the same interval on both"
+    ),
+    (
+      .backend(.down, service: 0, backend: 1, message: "connection refused"), .warning,
+      "service site: app2 is down (connection refused)"
+    ),
+    (.backend(.up, service: 0, backend: 0, message: "HTTP 200"), .notice, "service site: app1 is up (HTTP 200)"),
+    (.allBackendsDown(service: 0), .error, "service site: no backend is up; connections are refused"),
+    (.backendsAgain(service: 0), .notice, "service site: served again"),
+    (
+      .addressPutBack(vip: 0), .warning,
+      "vip web: another program removed an address; it is back (does systemd-networkd or NetworkManager manage eth0?)"
+    ),
+    (
+      .addressRefused(vip: 0, code: 13), .error,
+      "vip web: the kernel refused the address on eth0 (errno 13); trying again"
+    ),
+    (
+      .addressLost(vip: 0), .error,
+      "vip web: the lease ran out before it was renewed, so the kernel removed the address"
+    ),
+    (.stopping, .notice, "stopping"),
+  ]
+  for (occurrence, level, text) in cases {
+    #expect(settings.text(of: occurrence) == text)
+    #expect(settings.level(of: occurrence) == level)
+  }
+}
