@@ -1,3 +1,4 @@
+import CLinux
 import Basis
 import Glibc
 import Health

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// What systemd is told (sd_notify(3)): a datagram to the socket that `NOTIFY_SOCKET` names. Elsewhere nothing happens.
