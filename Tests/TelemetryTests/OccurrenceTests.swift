@@ -37,7 +37,7 @@ import Wire
     ),
     (
       .addressLost(vip: 0), .error,
-      "vip web: the lease ran out before it was renewed, so the kernel removed the address"
+      "vip web: the address is gone, so this node makes way"
     ),
     (.stopping, .notice, "stopping"),
   ]
