@@ -198,7 +198,7 @@ private func reaches(_ from: String, _ to: String, of cluster: Cluster) throws -
 }
 
 @Test func `a delay is refused before anything is built`() throws {
-  let text = "# slow: packets arrive late\nat 1s delay lb1 lb2 by 50ms\nuntil 2s\n"
+  let text = "# slow: packets arrive late\nat 1s delay lb1 lb2 50ms\nuntil 2s\n"
   let scenario = try Scenario(reading: text, file: "slow.scenario")
   let programs = Programs(roost: nil, helper: [])
   let error = #expect(throws: LabError.self) {
