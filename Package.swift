@@ -111,7 +111,8 @@ let package = Package(
       swiftSettings: edge),
     // With Debian's keepalived as the peer; needs root.
     .testTarget(
-      name: "InteropTests", dependencies: ["roost", "Lab", "Configuration", "Linux", "CLinux", "Basis", "VRRP", "Wire"],
+      name: "InteropTests",
+      dependencies: ["roost", "Lab", "Configuration", "Linux", "CLinux", "Basis", "VRRP", "Wire"],
       swiftSettings: edge),
     .testTarget(
       name: "LabTests",
