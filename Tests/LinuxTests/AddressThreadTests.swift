@@ -220,6 +220,21 @@ struct AddressThreadTests {
     }
   }
 
+  @Test func `neighbours that could not answer without a carrier are asked anew when it is back`() throws {
+    try story { hosts, _, reports in
+      #expect(eventually { reports.interfaces.last?.isUp == true })
+      try hosts.on(hosts.there) { _ = try shell("ip link set eth0 down") }
+      #expect(eventually { reports.interfaces.last?.isUp == false })
+      // An entry as it stands while the kernel waits for an answer in vain.
+      try shell("ip neigh replace 10.9.0.77 dev eth0 nud failed")
+      let netlink = try NetlinkSocket()
+      func isKnown() throws -> Bool { try netlink.neighbours().contains { $0.address == IPAddress("10.9.0.77") } }
+      #expect(try isKnown())
+      try hosts.on(hosts.there) { _ = try shell("ip link set eth0 up") }
+      #expect(try eventually { try !isKnown() })
+    }
+  }
+
   @Test func `many VIPs are renewed at once`() throws {
     let many = (0..<100).map {
       AddressThread.VIP(id: $0, interface: "eth0", addresses: [.v4(IPv4Address(10, 9, 1, UInt8($0)))])

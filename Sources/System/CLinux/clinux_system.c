@@ -70,6 +70,7 @@ const uint16_t clinux_rtm_getlink = RTM_GETLINK;
 const uint16_t clinux_rtm_newaddr = RTM_NEWADDR;
 const uint16_t clinux_rtm_deladdr = RTM_DELADDR;
 const uint16_t clinux_rtm_getaddr = RTM_GETADDR;
+const uint16_t clinux_rtm_newneigh = RTM_NEWNEIGH, clinux_rtm_delneigh = RTM_DELNEIGH, clinux_rtm_getneigh = RTM_GETNEIGH;
 const uint16_t clinux_nlm_f_request = NLM_F_REQUEST;
 const uint16_t clinux_nlm_f_ack = NLM_F_ACK;
 const uint16_t clinux_nlm_f_create = NLM_F_CREATE;

@@ -37,6 +37,7 @@ void clinux_name_thread(const char *name);
 // Numbers of rtnetlink, whose headers cannot be imported beside glibc's own.
 extern const uint16_t clinux_nlmsg_error, clinux_nlmsg_done;
 extern const uint16_t clinux_rtm_newlink, clinux_rtm_dellink, clinux_rtm_getlink, clinux_rtm_newaddr, clinux_rtm_deladdr, clinux_rtm_getaddr;
+extern const uint16_t clinux_rtm_newneigh, clinux_rtm_delneigh, clinux_rtm_getneigh;
 extern const uint16_t clinux_nlm_f_request, clinux_nlm_f_ack, clinux_nlm_f_create, clinux_nlm_f_replace, clinux_nlm_f_dump, clinux_nlm_f_dump_intr;
 extern const uint16_t clinux_ifla_ifname, clinux_ifla_mtu, clinux_ifla_address, clinux_ifa_local, clinux_ifa_address, clinux_ifa_flags, clinux_ifa_cacheinfo;
 extern const uint32_t clinux_iff_up, clinux_iff_running, clinux_iff_loopback, clinux_ifa_f_tentative, clinux_ifa_f_optimistic, clinux_ifa_f_dadfailed, clinux_ifa_f_nodad, clinux_ifa_f_noprefixroute;

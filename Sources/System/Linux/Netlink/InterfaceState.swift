@@ -103,7 +103,7 @@ struct InterfaceTable {
       case (nil, true): break
       }
       addresses[record.index] = known.isEmpty ? nil : known
-    case .acknowledgement, .done, .other: break
+    case .acknowledgement, .done, .neighbour, .other: break
     }
   }
 

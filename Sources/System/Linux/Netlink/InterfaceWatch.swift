@@ -71,12 +71,23 @@ final class InterfaceWatch {
     }
   }
 
+  /// The interface's carrier is back. Whoever was asked for meanwhile could not answer, and the kernel would wait for them for
+  /// seconds: the client of a VIP that this node takes, and backends, too.
+  private func forgetUnansweredNeighbours(on interface: InterfaceState) {
+    do throws(SystemError) {
+      try requests.forgetUnansweredNeighbours(on: interface.index)
+    } catch {
+      // The kernel asks again by itself, only later.
+    }
+  }
+
   /// Reports the watched interfaces that are not as they were last told.
   func tell() {
     let candidates = names.isEmpty ? Set(table.links.map(\.name)).union(told.keys).sorted() : names
     for name in candidates {
       let state = table.state(of: name, excluding: vips)
       guard told[name] != state else { continue }
+      if state.isUp, told[name]?.isUp == false { forgetUnansweredNeighbours(on: state) }
       told[name] = state.exists || !names.isEmpty ? state : nil
       report(.interface(state))
     }

@@ -61,9 +61,10 @@ extension NetlinkBatch {
   /// Asks for all links, or all addresses of both families.
   mutating func appendDump(type: UInt16, sequence: UInt32) {
     begin(type: type, flags: clinux_nlm_f_request | clinux_nlm_f_dump, sequence: sequence)
-    // rtgenmsg would do, but a kernel that checks strictly wants the whole header: 16 bytes for links, 8 for addresses.
+    // rtgenmsg would do, but a kernel that checks strictly wants the whole header: 16 bytes for links, 12 for neighbours, 8 for addresses.
     append(UInt64(0))
     if type == clinux_rtm_getlink { append(UInt64(0)) }
+    if type == clinux_rtm_getneigh { append(UInt32(0)) }
     end()
   }
 }

@@ -114,6 +114,7 @@ struct NetlinkBytes {
 enum NetlinkMessage {
   case link(LinkRecord, removed: Bool)
   case address(AddressRecord, removed: Bool)
+  case neighbour(NeighbourRecord)
   /// The answer to one request: 0, or an errno.
   case acknowledgement(code: Int32)
   /// The end of a dump.
@@ -152,6 +153,7 @@ enum NetlinkMessage {
       self = LinkRecord(payload).map { .link($0, removed: type == clinux_rtm_dellink) } ?? .other
     case clinux_rtm_newaddr, clinux_rtm_deladdr:
       self = AddressRecord(payload).map { .address($0, removed: type == clinux_rtm_deladdr) } ?? .other
+    case clinux_rtm_newneigh: self = NeighbourRecord(payload).map { .neighbour($0) } ?? .other
     default: self = .other
     }
   }

@@ -68,7 +68,7 @@ final class NetlinkSocket {
   }
 
   /// Everything of a kind. Begins again where the kernel's state changed under the dump, so that it may miss something.
-  private func dump<Record>(_ type: UInt16, _ record: (NetlinkMessage) -> Record?) throws(SystemError) -> [Record] {
+  func dump<Record>(_ type: UInt16, _ record: (NetlinkMessage) -> Record?) throws(SystemError) -> [Record] {
     for _ in 0..<10 {
       var records: [Record] = []
       if try dumpOnce(type, { if let record = record($0) { records.append(record) } }) { return records }
