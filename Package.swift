@@ -18,7 +18,6 @@ let package = Package(
     .library(name: "HTTP1", targets: ["HTTP1"]),
     .library(name: "Node", targets: ["Node"]),
     .library(name: "Scenario", targets: ["Scenario"]),
-    // For the fuzz target in Fuzz/, which is a package of its own.
     .library(name: "Configuration", targets: ["Configuration"]),
   ],
   dependencies: [

@@ -35,6 +35,9 @@ install() {
   rm -f "$log"
 }
 
+# The same for what makes a run better but is not needed: where it can't be installed, a word and on.
+install_if_possible() { (install "$@") || say "going on without ${*#*=}"; }
+
 # What is needed to build and to run the lab at all.
 prepare() {
   command -v swift >/dev/null || stop "needs Swift 6.3 or later: https://www.swift.org/install/linux/"
@@ -44,7 +47,7 @@ prepare() {
 
 # The roost binary as it ships: optimised, with the Swift runtime inside.
 build_release() {
-  say "building roost (the first time fetches and compiles two packages: about 2 minutes on 2 cores)"
+  say "building roost (the first time fetches and compiles two packages: two to three minutes on 2 cores)"
   swift build -c release --product roost --static-swift-stdlib 2>&1 | progress
   roost=$(swift build -c release --static-swift-stdlib --show-bin-path)/roost
 }

@@ -22,7 +22,8 @@ enum Grammar {
     [
       Key(
         "secret", .oneOrMany(.file, most: 8),
-        "A file with 32 random bytes or more, the same on each node; or a list of such files, the newest first."),
+        "A file with 32 random bytes or more, the same on each node; or a list of such files, the newest first. Checked, and not used by this version."
+      ),
       Key(
         "nodes", .names(of: "a node", node, most: maximumNodes), required: true,
         "The machines that may own VIPs: the addresses by which they reach each other, by name."),

@@ -46,7 +46,7 @@ public final class Recorder {
   public func record(_ message: RawSpan, in envelope: Envelope, at now: Instant) {
     guard isRecording else { return }
     if !writer.write(message, in: envelope, at: now, into: &buffer) {
-      hand(over: now)
+      hand(over: now, isFull: true)
       if isRecording { _ = writer.write(message, in: envelope, at: now, into: &buffer) }
     } else if now >= flushAt {
       hand(over: now)
@@ -59,8 +59,10 @@ public final class Recorder {
   /// Writes what is left, and waits until it is on the disk.
   public func close() {
     if isRecording {
-      hand(over: Clock.now())
-      if isRecording, writer.finish(into: &buffer) { disk.send(buffer) }
+      var end: [UInt8] = []
+      end.reserveCapacity(64)
+      _ = writer.finish(into: &end)
+      disk.send(buffer + end)
     }
     disk.close()
   }
@@ -68,17 +70,20 @@ public final class Recorder {
   private func write(at now: Instant, _ body: (inout [UInt8]) -> Bool) {
     guard isRecording else { return }
     if !body(&buffer) {
-      hand(over: now)
+      hand(over: now, isFull: true)
       if isRecording { _ = body(&buffer) }
     } else if now >= flushAt {
       hand(over: now)
     }
   }
 
-  private func hand(over now: Instant) {
+  /// Gives the buffer to the disk. One that is not full may as well wait, where the disk has all the others.
+  private func hand(over now: Instant, isFull: Bool = false) {
     flushAt = now + Self.flushInterval
     guard !buffer.isEmpty else { return }
-    guard length < Self.longest, !disk.hasFailed, let empty = disk.takeEmpty() else {
+    let empty = disk.takeEmpty()
+    if empty == nil, !isFull, !disk.hasFailed { return }
+    guard length < Self.longest, !disk.hasFailed, let empty else {
       isRecording = false
       log.write(.warning, "the recording ends here: its file is full, or the disk is too slow for it")
       return
