@@ -47,7 +47,7 @@ prepare() {
 
 # The roost binary as it ships: optimised, with the Swift runtime inside.
 build_release() {
-  say "building roost (the first time fetches and compiles two packages: two to three minutes on 2 cores)"
+  say "building roost (the first time fetches and compiles two packages: one to three minutes on 2 cores)"
   swift build -c release --product roost --static-swift-stdlib 2>&1 | progress
   roost=$(swift build -c release --static-swift-stdlib --show-bin-path)/roost
 }
