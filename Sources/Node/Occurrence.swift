@@ -14,7 +14,7 @@ public enum Occurrence: Sendable, Hashable {
   case addressPutBack(vip: Int)
   /// The kernel would not add an address (an errno).
   case addressRefused(vip: Int, code: Int32)
-  /// The lease ran out before it was renewed, so the kernel removed the address.
+  /// An address is gone for good: its lease ran out before it was renewed, or another program kept removing it.
   case addressLost(vip: Int)
   case stopping
 }
