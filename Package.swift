@@ -17,6 +17,7 @@ let package = Package(
     .library(name: "VRRP", targets: ["VRRP"]),
     .library(name: "HTTP1", targets: ["HTTP1"]),
     .library(name: "Node", targets: ["Node"]),
+    .library(name: "Peering", targets: ["Peering"]),
     .library(name: "Scenario", targets: ["Scenario"]),
     .library(name: "Configuration", targets: ["Configuration"]),
   ],
@@ -32,7 +33,9 @@ let package = Package(
     .target(name: "Health", dependencies: ["Basis"], path: "Sources/Cores/Health", swiftSettings: core),
     .target(name: "Balancing", dependencies: ["Basis", "Wire"], path: "Sources/Cores/Balancing", swiftSettings: core),
     .target(name: "HTTP1", path: "Sources/Cores/HTTP1", swiftSettings: core),
-    .target(name: "Node", dependencies: ["Basis", "Wire", "VRRP", "Health", "Balancing"], swiftSettings: core),
+    .target(name: "Peering", dependencies: ["Basis"], path: "Sources/Cores/Peering", swiftSettings: core),
+    .target(
+      name: "Node", dependencies: ["Basis", "Wire", "VRRP", "Health", "Balancing", "Peering"], swiftSettings: core),
 
     .target(
       name: "Configuration",
@@ -44,7 +47,25 @@ let package = Package(
     .target(
       name: "Linux", dependencies: ["CLinux", "Basis", "Wire"], path: "Sources/System/Linux", swiftSettings: edge),
 
+    // OpenSSL 3 as Debian ships it: the one library for TLS, certificates and keyed hashes.
+    .target(
+      name: "COpenSSL", path: "Sources/System/COpenSSL",
+      linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]),
+    .target(name: "Crypto", dependencies: ["COpenSSL"], path: "Sources/System/Crypto", swiftSettings: edge),
+
     // Edges: what runs beside the loop.
+    .target(
+      name: "Guardian", dependencies: ["Linux", "CLinux", "Crypto", "VRRP", "Basis", "Wire"],
+      path: "Sources/Edges/Guardian", swiftSettings: edge),
+    .target(
+      name: "PeerLink", dependencies: ["Linux", "CLinux", "Crypto", "COpenSSL", "Peering", "Basis", "Wire"],
+      path: "Sources/Edges/PeerLink", swiftSettings: edge),
+    .target(
+      name: "Tracking", dependencies: ["Node", "Linux", "CLinux", "Prober", "Health", "Basis", "Wire"],
+      path: "Sources/Edges/Tracking", swiftSettings: edge),
+    .target(
+      name: "Notify", dependencies: ["Node", "Linux", "CLinux", "Crypto", "COpenSSL", "HTTP1", "Basis", "Wire"],
+      path: "Sources/Edges/Notify", swiftSettings: edge),
     .target(
       name: "Proxy", dependencies: ["Linux", "CLinux", "Basis", "Wire", "Balancing"], path: "Sources/Edges/Proxy",
       swiftSettings: edge),
@@ -77,7 +98,7 @@ let package = Package(
       name: "roost",
       dependencies: [
         "Node", "Configuration", "Linux", "CLinux", "Proxy", "Prober", "Control", "Telemetry", "Scenario", "Simulator",
-        "Lab",
+        "Lab", "Guardian", "PeerLink", "Tracking", "Notify", "Crypto", "Peering",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: edge),
@@ -108,6 +129,19 @@ let package = Package(
     .testTarget(
       name: "SimulatorTests", dependencies: ["Simulator", "Scenario", "Node", "Basis", "Wire", "VRRP", "Health"],
       swiftSettings: edge),
+    .testTarget(name: "CryptoTests", dependencies: ["Crypto"], swiftSettings: edge),
+    .testTarget(name: "PeeringTests", dependencies: ["Peering", "Basis"], swiftSettings: edge),
+    .testTarget(
+      name: "PeerLinkTests", dependencies: ["PeerLink", "Peering", "Crypto", "Linux", "CLinux", "Basis", "Wire"],
+      swiftSettings: edge),
+    .testTarget(
+      name: "GuardianTests", dependencies: ["Guardian", "roost", "Crypto", "Linux", "CLinux", "VRRP", "Basis", "Wire"],
+      swiftSettings: edge),
+    .testTarget(
+      name: "TrackingTests", dependencies: ["Tracking", "Node", "Linux", "CLinux", "Basis", "Wire"], swiftSettings: edge
+    ),
+    .testTarget(
+      name: "NotifyTests", dependencies: ["Notify", "Node", "Linux", "CLinux", "Basis", "Wire"], swiftSettings: edge),
     // With Debian's keepalived as the peer; needs root.
     .testTarget(
       name: "InteropTests",

@@ -1,4 +1,5 @@
 import Basis
+import Peering
 import VRRP
 import Wire
 
@@ -20,10 +21,26 @@ public enum Effect: Sendable, Equatable {
   case probe(service: Int, backend: Int, probe: UInt64)
   /// The proxy's view of a backend changes.
   case backend(service: Int, backend: Int, BackendState)
+  /// Ask the witnesses whether this node's link reaches anybody. Answered by `.witness` with the same number, or not at all.
+  case askWitnesses(vip: Int, round: UInt64)
+  /// Say something over the peer link, if it is up. `peer` is an index into `NodeSettings.peers`.
+  case tell(peer: Int, PeerMessage)
+  /// Run what must have happened before the VIP is announced (`before-announcing`). Answered by `.prepared`.
+  case prepare(vip: Int, generation: UInt64)
+  case answer(ticket: UInt64, CommandAnswer)
   /// Something worth telling a person.
   case report(Occurrence)
   /// A polite stop is complete: nothing of this node is left on the network.
   case stopped
+}
+
+/// What became of a person's command.
+public enum CommandAnswer: Sendable, Hashable {
+  case done
+  /// To that node; `vacant` is how long nobody owned the VIP as the old owner saw it, an upper bound.
+  case moved(to: String, vacant: Duration?)
+  /// Why not, in words.
+  case refused(String)
 }
 
 /// Whether a backend takes traffic.

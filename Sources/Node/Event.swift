@@ -1,5 +1,6 @@
 import Basis
 import Health
+import Peering
 import VRRP
 import Wire
 
@@ -21,8 +22,52 @@ public enum Event: Sendable, Equatable {
   case check(service: Int, backend: Int, probe: UInt64, CheckResult)
   /// The proxy's workers: false while one is dead or stuck.
   case workers(healthy: Bool)
+  /// What something that is tracked is like now; `tracker` is an index into `NodeSettings.trackers`.
+  case track(tracker: Int, TrackReport)
+  /// A witness answered what `Effect.askWitnesses` asked, with the number that it gave.
+  case witness(vip: Int, round: UInt64)
+  /// News of the peer link; `peer` is an index into `NodeSettings.peers`.
+  case peer(Int, PeerReport)
+  /// A person asked for something. Answered by `Effect.answer` with the same ticket, perhaps later.
+  case command(Command, ticket: UInt64)
+  /// The configuration changed. A VIP or service keeps its index as long as it lives; see `NodeSettings`.
+  case settings(NodeSettings)
+  /// What `Effect.prepare` started has ended: the VIP may be announced, or can't be had here.
+  case prepared(vip: Int, generation: UInt64, succeeded: Bool)
   /// Every proxied connection of the VIP is finished or reset, as `Effect.closeConnections` asked.
   case connectionsClosed(vip: Int, generation: UInt64)
+}
+
+/// What something that is tracked is like. `unknown` is no failure: it changes nothing.
+public enum TrackReport: Sendable, Hashable {
+  case good
+  /// In words, for people.
+  case bad(String)
+  case unknown(String)
+}
+
+public enum PeerReport: Sendable, Hashable {
+  /// The link to the peer is up. Everything it knew before is to be asked anew.
+  case up
+  case down
+  case said(PeerMessage)
+}
+
+/// What a person may ask of a running node.
+public enum Command: Sendable, Hashable {
+  /// Hand the VIP over, to that peer (an index into `NodeSettings.peers`) or, with nil, to the best one. Asked of a node that
+  /// doesn't own the VIP, it goes to the owner; `toSelf` asks for this node.
+  case move(vip: Int, to: Target)
+  /// Leave every election politely, and stay out.
+  case standby
+  /// Take part again.
+  case resume
+
+  public enum Target: Sendable, Hashable {
+    case best
+    case thisNode
+    case peer(Int)
+  }
 }
 
 /// An interface as the kernel sees it now.
@@ -40,6 +85,9 @@ public struct LinkState: Sendable, Hashable {
   /// Adverts can be sent and heard there. False while the kernel refuses the socket, or refuses to send: a node that can't be heard
   /// must not own what another node then takes too.
   public var canAdvertise = true
+  /// Something was received there since the carrier rose. A switch port that has just come up may swallow everything for half a
+  /// minute: whoever claimed then would be a second owner.
+  public var hasReceived = true
 
   public init(
     isUp: Bool, ipv4: IPv4Address?, linkLocal: IPv6Address?, unicastIPv4: IPv4Address? = nil,
@@ -75,4 +123,10 @@ public enum AddressReport: Sendable, Hashable {
   case vanished(generation: UInt64)
   /// Another program removed one, and it is on the interface again.
   case putBack(generation: UInt64)
+  /// The guardian gave the VIP up while this process was stalled: priority 0 was said, the addresses are gone.
+  case revoked(generation: UInt64)
+  /// Somebody else announced one of the addresses, from that hardware address.
+  case claimed(IPAddress, by: MACAddress)
+  /// The kernel found that another machine has this IPv6 address (`dadfailed`).
+  case duplicate(IPAddress)
 }

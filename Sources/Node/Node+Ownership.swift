@@ -265,6 +265,7 @@ extension Node {
     case .putBack(let generation):
       guard vips[vip].isHeld, vips[vip].generation == generation else { return }
       emit(.report(.addressPutBack(vip: vip)))
+    case .revoked, .claimed, .duplicate: break
     }
     rearm(vip)
     stopIfNothingIsLeft(emit)

@@ -69,6 +69,8 @@ public struct Node: Sendable {
     case .workers(let healthy): workers(healthy, at: now, emit)
     case .connectionsClosed(let vip, let generation):
       connectionsClosed(vip: vip, generation: generation, at: now, emit)
+    case .track, .witness, .peer, .settings, .prepared: break
+    case .command(_, let ticket): emit(.answer(ticket: ticket, .refused("not available in this version")))
     }
   }
 

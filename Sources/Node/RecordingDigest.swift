@@ -43,6 +43,7 @@ public struct EffectDigest: Sendable, Hashable {
       text(state.rawValue)
     case .report(let occurrence): add(occurrence)
     case .stopped: kind(10, 0)
+    case .askWitnesses, .tell, .prepare, .answer: kind(11, 0)
     }
   }
 

@@ -21,6 +21,7 @@ extension Event {
     case .check: .check
     case .workers: .workers
     case .connectionsClosed: .connectionsClosed
+    case .track, .witness, .peer, .command, .settings, .prepared: .timer
     }
   }
 
@@ -37,6 +38,7 @@ extension Event {
   func encode(into bytes: inout [UInt8]) {
     switch self {
     case .start, .stop, .timer, .advert: break
+    case .track, .witness, .peer, .command, .settings, .prepared: break
     case .link(let interface, let state):
       BytesOut.text(interface, &bytes)
       bytes.append(
@@ -148,6 +150,8 @@ extension AddressReport {
       BytesOut.signed(Int64(code), &bytes)
     case .vanished(let generation): head(4, generation)
     case .putBack(let generation): head(5, generation)
+    case .revoked(let generation): head(5, generation)
+    case .claimed, .duplicate: head(5, 0)
     }
   }
 

@@ -190,6 +190,7 @@ extension World {
       trace.add(UInt64(truncatingIfNeeded: 8 << 32 | backend << 8 | (state == .up ? 1 : 0)))
       if picture.holds(node, 0) { witness.backend(backend, isUp: state == .up, at: now) }
     case .report: break
+    case .askWitnesses, .tell, .prepare, .answer: break
     case .stopped: stopped(node)
     }
   }

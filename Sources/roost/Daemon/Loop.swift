@@ -233,6 +233,7 @@ final class Loop {
       backendChanged(service: service, backend: backend, state)
     case .report(let occurrence):
       parts.log.write(settings.level(of: occurrence), settings.text(of: occurrence))
+    case .askWitnesses, .tell, .prepare, .answer: break
     case .stopped: reactor.stop()
     }
   }

@@ -1,0 +1,44 @@
+import Basis
+
+/// What the nodes of a cluster tell each other over the peer link, beside VRRP.
+///
+/// VIPs and nodes go by name: during a rolling change two configurations may number them differently, or not know each
+/// other's at all. Each message can be lost, come twice or come late; whoever receives one trusts it no further than that.
+public enum PeerMessage: Sendable, Hashable {
+  /// The state of every VIP of the sender: after each change, and when the link comes up. Replaces what was said before.
+  case vips([VIPReport])
+  /// From the owner: who should follow it, without skew, when it says priority 0. Nil: nobody.
+  case successor(vip: String, node: String?)
+  /// From the owner: get ready to take the VIP, and say so.
+  case prepare(vip: String, move: UInt64)
+  case ready(vip: String, move: UInt64)
+  case refused(vip: String, move: UInt64, reason: String)
+  /// From the owner to all, at the moment when it lets go: that node takes over at once, and the others leave it the VIP although
+  /// they may be preferred.
+  case moved(vip: String, to: String, move: UInt64)
+  /// From the new owner: its addresses are on the interface.
+  case taken(vip: String, move: UInt64)
+  /// To the owner, from a node where a person asked: move the VIP to that node, or to the best.
+  case moveRequest(vip: String, to: String?, move: UInt64)
+  /// The answer, an error in words or none. `vacant`: how long nobody owned it, as the owner saw it.
+  case moveEnded(move: UInt64, error: String?, vacant: Duration?)
+
+  /// One VIP as one node sees it.
+  public struct VIPReport: Sendable, Hashable {
+    public var name: String
+    public var state: State
+    /// The priority that the node's adverts have, or would have.
+    public var priority: UInt8
+    /// Whether the node would own the VIP if nobody else did.
+    public var isEligible: Bool
+
+    public enum State: UInt8, Sendable, Hashable { case initialize, backup, active, fault }
+
+    public init(name: String, state: State, priority: UInt8, isEligible: Bool) {
+      self.name = name
+      self.state = state
+      self.priority = priority
+      self.isEligible = isEligible
+    }
+  }
+}
