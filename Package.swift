@@ -142,6 +142,8 @@ let package = Package(
     ),
     .testTarget(
       name: "NotifyTests", dependencies: ["Notify", "Node", "Linux", "CLinux", "Basis", "Wire"], swiftSettings: edge),
+    // The shipped unit under a real systemd; needs root.
+    .testTarget(name: "SystemdTests", dependencies: ["roost"], exclude: ["container"], swiftSettings: edge),
     // With Debian's keepalived as the peer; needs root.
     .testTarget(
       name: "InteropTests",
