@@ -8,6 +8,7 @@ import Wire
 struct Draft: Sendable {
   var secrets: [Located<String>] = []
   var port = Configuration.Cluster.defaultPort
+  var portPlace: Place?
   var witnesses: [Located<IPAddress>] = []
   var realtime = true
   var nodes: [Part<Configuration.Member>] = []
@@ -16,6 +17,9 @@ struct Draft: Sendable {
   var trackers: [Part<Configuration.Tracker>] = []
   var groups: [Part<Configuration.Group>] = []
   var notifications: [Part<Configuration.Notification>] = []
+  /// As they are written, also those that could not be read.
+  var trackerEntries: [Element.Entry] = []
+  var notificationEntries: [Element.Entry] = []
 
   /// A value from the file and where it stands.
   struct Located<Value: Sendable>: Sendable {
@@ -72,6 +76,7 @@ extension Draft {
     secrets =
       cluster?["secret"]?.items.compactMap { item in item.text.map { Located(value: $0, place: item.place) } } ?? []
     cluster?.read("port", { portNumber($0) }, &port)
+    portPlace = cluster?.entry("port")?.place
     cluster?.read("realtime", Bool.init, &realtime)
     witnesses =
       cluster?["witness"]?.items.compactMap { item in
@@ -87,14 +92,16 @@ extension Draft {
     let names = nodes.map(\.value.name)
     vips = root["vips"]?.entries.map { Draft.vip($0, nodes: names) } ?? []
     services = root["services"]?.entries.map(Draft.service) ?? []
-    trackers = root["trackers"]?.entries.compactMap(Draft.tracker) ?? []
+    trackerEntries = root["trackers"]?.entries ?? []
+    trackers = trackerEntries.compactMap(Draft.tracker)
     groups =
       root["groups"]?.entries.map { entry in
         Part(
           value: Configuration.Group(name: entry.name, vips: entry.value.items.compactMap(\.text)), place: entry.place,
           element: entry.value)
       } ?? []
-    notifications = root["notify"]?.entries.compactMap(Draft.notification) ?? []
+    notificationEntries = root["notify"]?.entries ?? []
+    notifications = notificationEntries.compactMap(Draft.notification)
   }
 
   private static func vip(_ entry: Element.Entry, nodes: [String]) -> Part<Configuration.VIP> {
@@ -265,7 +272,7 @@ extension Draft {
       return nil
     }
     var notification = Configuration.Notification(name: entry.name, action: action)
-    notification.kinds = element["on"]?.items.compactMap { $0.text.flatMap(Occurrence.Kind.init) } ?? []
+    notification.kinds = element["events"]?.items.compactMap { $0.text.flatMap(Occurrence.Kind.init) } ?? []
     element.read("timeout", DurationText.read, &notification.timeout)
     return Part(value: notification, place: entry.place, element: element)
   }

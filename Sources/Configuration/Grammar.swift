@@ -209,7 +209,7 @@ enum Grammar {
       Key("webhook", .scalar(.webAddress), "A URL to which what happened is sent as JSON, by POST."),
       Key("authorization", .scalar(.file), "A file with the value of the webhook's Authorization header."),
       Key(
-        "on", .oneOrMany(.choice(Occurrence.Kind.allCases.map(\.rawValue)), most: 64),
+        "events", .oneOrMany(.choice(Occurrence.Kind.allCases.map(\.rawValue)), most: 64),
         "The kinds of events that are told; all if absent."),
       Key(
         "timeout", .scalar(.duration(.milliseconds(100) ... .seconds(300))), default: .string("10s"),

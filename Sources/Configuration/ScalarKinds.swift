@@ -56,10 +56,11 @@ extension ScalarKind {
     return words.dropLast().joined(separator: ", ") + " or " + words[words.count - 1]
   }
 
-  /// One of some words, or of some that a later version will know.
+  /// One of some words, or of some that a later version will know. YAML 1.1 reads a bare off as false, and editors may do so.
   static func choice(_ words: [String], later: [String] = []) -> ScalarKind {
     let expected = words.count == 1 ? "'\(words[0])'" : "one of " + words.joined(separator: ", ")
-    return ScalarKind(expected: expected, schema: [("enum", .array(words.map { .string($0) }))]) { text in
+    let schema = words.map { JSON.string($0) } + (words.contains("off") ? [.bool(false)] : [])
+    return ScalarKind(expected: expected, schema: [("enum", .array(schema))]) { text in
       if words.contains(text) { return nil }
       if later.contains(text) { return Problem("'\(text)' is not available in this version", "use \(list(words))") }
       return Problem("expected \(expected), found \(quoted(text))", didYouMean(text, among: words))
@@ -120,7 +121,6 @@ extension ScalarKind {
     return kind
   }
 
-  /// YAML 1.1 reads a bare off as false, and editors may do so.
   private static func orOff(_ schema: [(String, JSON)]) -> [(String, JSON)] {
     [("anyOf", .array([.object(schema), .object([("enum", .array([.string("off"), .bool(false)]))])]))]
   }
