@@ -97,10 +97,11 @@ struct Daemon {
   }
 
   private func makeProxy(_ plan: DaemonPlan) throws -> ProxyEngine? {
-    guard !plan.proxied.isEmpty else { return nil }
+    let services = plan.proxied.compactMap { $0 }
+    guard !services.isEmpty else { return nil }
     var options = ProxyOptions()
     options.workers = self.options.workers
-    let proxy = try ProxyEngine(services: plan.proxied, options: options)
+    let proxy = try ProxyEngine(services: services, options: options)
     try proxy.start()
     return proxy
   }

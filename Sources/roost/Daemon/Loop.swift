@@ -250,9 +250,10 @@ final class Loop {
   private func backendChanged(service: Int, backend: Int, _ state: BackendState) {
     guard let proxy = parts.proxy else { return }
     for index in plan.proxyIndices[service] {
+      guard let carried = plan.proxied[index], carried.backends.indices.contains(backend) else { continue }
       proxy.setBackend(
         service: index, backend: backend, usable: state == .up || state == .unknown,
-        weight: plan.proxied[index].backends[backend].weight)
+        weight: carried.backends[backend].weight)
     }
   }
 

@@ -45,8 +45,10 @@ struct StatusSource: Sendable {
       config_hash: plan.configuration.hash,
       loop: .init(
         turns: snapshot.statistics.turns, late_max_ms: snapshot.statistics.latenessMaximum.milliseconds),
-      vips: snapshot.node.vips.indices.map { vip(snapshot.node.vips[$0], unsent: snapshot.unsent[$0], clock) },
-      services: snapshot.node.services.indices.map { service($0, snapshot.node, traffic, clock) },
+      vips: snapshot.node.vips.indices.filter { !snapshot.node.vips[$0].settings.isVacant }.map {
+        vip(snapshot.node.vips[$0], unsent: snapshot.unsent[$0], clock)
+      },
+      services: snapshot.node.services.indices.compactMap { service($0, snapshot.node, traffic, clock) },
       peers: peers(snapshot))
   }
 
@@ -84,8 +86,10 @@ struct StatusSource: Sendable {
 
   private func service(
     _ index: Int, _ node: Node, _ traffic: [ServiceSnapshot], _ clock: Times
-  ) -> StatusReport.Service {
-    let configured = plan.configuration.services[index]
+  ) -> StatusReport.Service? {
+    guard plan.arrangement.services.indices.indices.contains(index), let configured = plan.service(index) else {
+      return nil
+    }
     let state = node.services[index]
     let carried = plan.proxyIndices[index].filter(traffic.indices.contains).map { traffic[$0] }
     return StatusReport.Service(
