@@ -36,6 +36,60 @@ extension NodeSettings {
   }
 }
 
+extension NodeSettings {
+  /// What it happened to, by name.
+  public func subject(of occurrence: Occurrence) -> EventSubject {
+    switch occurrence {
+    case .became(_, let vip, _), .notice(let vip, _), .addressPutBack(let vip), .addressRefused(let vip, _),
+      .addressLost(let vip):
+      EventSubject(vip: vips[vip].name)
+    case .backend(_, let service, let backend, _):
+      EventSubject(
+        vip: vips[services[service].vip].name, service: services[service].name,
+        backend: services[service].backends[backend])
+    case .allBackendsDown(let service), .backendsAgain(let service):
+      EventSubject(vip: vips[services[service].vip].name, service: services[service].name)
+    case .stopping: EventSubject()
+    }
+  }
+}
+
+extension Occurrence {
+  public var kind: Kind {
+    switch self {
+    case .became(let state, _, _):
+      switch state {
+      case .initialize: .initialize
+      case .backup: .backup
+      case .active: .active
+      case .fault: .fault
+      }
+    case .notice: .notice
+    case .backend(let state, _, _, _):
+      switch state {
+      case .up: .backendUp
+      case .down: .backendDown
+      case .draining, .disabled, .unknown: .backendChanged
+      }
+    case .allBackendsDown: .serviceDown
+    case .backendsAgain: .serviceUp
+    case .addressPutBack: .addressPutBack
+    case .addressRefused: .addressRefused
+    case .addressLost: .addressLost
+    case .stopping: .stopping
+    }
+  }
+
+  /// Why, where that is apart from what.
+  var cause: String? {
+    switch self {
+    case .became(_, _, let reason): reason
+    case .backend(_, _, _, let message): message
+    default: nil
+    }
+  }
+}
+
 public enum LogLevel: Int, Sendable, Comparable {
   case error = 3, warning = 4, notice = 5, info = 6
 
