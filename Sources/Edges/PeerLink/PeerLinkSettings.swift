@@ -77,6 +77,8 @@ public struct PeerLinkLimits: Sendable, Hashable {
 public enum PeerLinkReport: Sendable, Hashable {
   /// The peer has proved who it is, and said what it runs.
   case up(peer: Int, Hello)
+  /// It runs with another configuration now, or verifies adverts with other keys.
+  case changed(peer: Int, Hello)
   case down(peer: Int, reason: String)
   case said(peer: Int, PeerMessage)
   /// Something that a person should know: told once until it changes.
