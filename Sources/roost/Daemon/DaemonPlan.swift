@@ -17,6 +17,7 @@ struct DaemonPlan: Sendable {
   /// For each VIP; empty where this node never owns it and has no interface for it.
   let interfaces: [String]
   let node: NodeSettings
+  let secrets: ClusterSecrets
   let proxied: [ProxyService]
   /// For each service of the configuration, its services in `proxied`.
   let proxyIndices: [[Int]]
@@ -34,8 +35,9 @@ struct DaemonPlan: Sendable {
   private let firstProbes: [Int?]
 
   /// - Parameter interfaces: on which interface this node puts each VIP.
-  init(_ configuration: Configuration, name: String, interfaces: [String]) {
+  init(_ configuration: Configuration, name: String, interfaces: [String]) throws(Daemon.Failure) {
     self.configuration = configuration
+    secrets = try ClusterSecrets(reading: configuration)
     self.name = name
     self.interfaces = interfaces
     node = configuration.nodeSettings(for: name) { vip in
