@@ -50,7 +50,8 @@ extension NodeSettings {
   public func subject(of occurrence: Occurrence) -> EventSubject {
     switch occurrence {
     case .became(_, let vip, _), .notice(let vip, _), .addressPutBack(let vip), .addressRefused(let vip, _),
-      .addressLost(let vip):
+      .addressLost(let vip), .revoked(let vip), .claimed(_, _, let vip), .duplicate(_, let vip),
+      .preparationFailed(let vip, _):
       EventSubject(vip: vips[vip].name)
     case .backend(_, let service, let backend, _):
       EventSubject(
@@ -85,6 +86,9 @@ extension Occurrence {
     case .addressPutBack: .addressPutBack
     case .addressRefused: .addressRefused
     case .addressLost: .addressLost
+    case .revoked: .revoked
+    case .claimed, .duplicate: .addressConflict
+    case .preparationFailed: .hookFailed
     case .stopping: .stopping
     }
   }

@@ -20,6 +20,9 @@ struct DaemonPlan: Sendable {
   /// Where everything stands.
   let arrangement: NodeSettings.Arrangement
   let node: NodeSettings
+  /// By the VIPs' places.
+  let secrets: ClusterSecrets
+  private let unarrangedSecrets: ClusterSecrets
   /// The proxy's services by their place; nil is an empty one.
   let proxied: [ProxyService?]
   /// For each service's place, its places in `proxied`.
@@ -42,7 +45,17 @@ struct DaemonPlan: Sendable {
   /// - Parameters:
   ///   - interfaces: on which interface this node puts each VIP, in the configuration's order.
   ///   - old: what is in place; nil at the start.
-  init(_ configuration: Configuration, name: String, interfaces: [String], after old: DaemonPlan? = nil) {
+  /// - Throws: where the secrets can't be read.
+  init(
+    _ configuration: Configuration, name: String, interfaces: [String], after old: DaemonPlan? = nil
+  ) throws(Daemon.Failure) {
+    self.init(
+      configuration, name: name, interfaces: interfaces, secrets: try ClusterSecrets(reading: configuration), after: old)
+  }
+
+  private init(
+    _ configuration: Configuration, name: String, interfaces: [String], secrets: ClusterSecrets, after old: DaemonPlan?
+  ) {
     self.configuration = configuration
     self.name = name
     chosenInterfaces = interfaces
@@ -51,6 +64,8 @@ struct DaemonPlan: Sendable {
     }
     arrangement = settings.arrangement(after: old?.node)
     node = settings.arranged(arrangement)
+    unarrangedSecrets = secrets
+    self.secrets = secrets.arranged(arrangement.vips)
 
     // Each service's parts, and what each is called across reloads.
     let parts = configuration.services.map { service in
@@ -87,7 +102,8 @@ struct DaemonPlan: Sendable {
 
   /// The same plan, so that whatever `old` has too is in the same place.
   func arranged(after old: DaemonPlan) -> DaemonPlan {
-    DaemonPlan(configuration, name: name, interfaces: chosenInterfaces, after: old)
+    DaemonPlan(
+      configuration, name: name, interfaces: chosenInterfaces, secrets: unarrangedSecrets, after: old)
   }
 
   // MARK: What stands where
