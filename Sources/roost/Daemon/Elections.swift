@@ -173,6 +173,7 @@ extension LinkState {
       return interface.addresses.contains { $0.address == address && !$0.isTentative } ? address : nil
     }
     self.init(isUp: interface.isUp, ipv4: interface.ipv4?.address, linkLocal: interface.linkLocal)
+    hasReceived = interface.hasReceived
     if case .v4(let address)? = own(.ipv4) { unicastIPv4 = address }
     if case .v6(let address)? = own(.ipv6) { unicastIPv6 = address }
   }

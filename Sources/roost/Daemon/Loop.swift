@@ -154,9 +154,15 @@ final class Loop {
       parts.log.write(
         .warning, "vip \(settings.vips[vip].name): \(address) was on the interface though another node owns it; removed"
       )
-    case .swept(let vip, let address, let interface):
+    case .swept(let removal): parts.log.write(.notice, "removed what an earlier life left behind: \(removal)")
+    case .foreign(let vip, let address, let length, let interface):
       parts.log.write(
-        .notice, "vip \(settings.vips[vip].name): removed \(address) from \(interface), left there by an earlier life")
+        .warning,
+        "vip \(settings.vips[vip].name): another program has put \(address)/\(length) on \(interface); remove it there")
+    case .duplicate(let vip, let address): give(.address(vip: vip, .duplicate(address)), at: now)
+    case .claimed(let vip, let address, let mac): give(.address(vip: vip, .claimed(address, by: mac)), at: now)
+    case .journal(let trouble): parts.log.write(.warning, trouble)
+    case .firewall(let error): parts.log.write(.error, "VIPs that accept nothing can't be had here: \(error)")
     case .announcementFailed(let vip, let error):
       parts.log.write(.warning, "vip \(settings.vips[vip].name): can't announce: \(error)")
     case .blind(let error): parts.log.write(.error, "the kernel's addresses can't be read: \(error)")
