@@ -21,6 +21,14 @@ extension NodeSettings {
       "vip \(vips[vip].name): the kernel refused the address on \(vips[vip].interface) (errno \(code)); trying again"
     case .addressLost(let vip):
       "vip \(vips[vip].name): the address is gone, so this node makes way"
+    case .revoked(let vip):
+      "vip \(vips[vip].name): the guardian gave it up while this process was stalled; another node may own it"
+    case .claimed(let address, let mac, let vip):
+      "vip \(vips[vip].name): \(mac) announces \(address), which this node owns; announced again (find that machine: two have the address)"
+    case .duplicate(let address, let vip):
+      "vip \(vips[vip].name): another machine on \(vips[vip].interface) has \(address); left to it, and tried again later"
+    case .preparationFailed(let vip, let timedOut):
+      "vip \(vips[vip].name): the command before-announcing \(timedOut ? "did not end in time" : "failed"); announced all the same"
     case .stopping:
       "stopping"
     }
@@ -29,9 +37,68 @@ extension NodeSettings {
   /// How loud the line is: a syslog level, as systemd's journal reads it from "<N>" before a line.
   public func level(of occurrence: Occurrence) -> LogLevel {
     switch occurrence {
-    case .became(.fault, _, _), .allBackendsDown, .addressRefused, .addressLost: .error
-    case .backend(.down, _, _, _), .addressPutBack, .notice: .warning
+    case .became(.fault, _, _), .allBackendsDown, .addressRefused, .addressLost, .revoked, .duplicate: .error
+    case .preparationFailed: .error
+    case .backend(.down, _, _, _), .addressPutBack, .notice, .claimed: .warning
     case .became, .backend, .backendsAgain, .stopping: .notice
+    }
+  }
+}
+
+extension NodeSettings {
+  /// What it happened to, by name.
+  public func subject(of occurrence: Occurrence) -> EventSubject {
+    switch occurrence {
+    case .became(_, let vip, _), .notice(let vip, _), .addressPutBack(let vip), .addressRefused(let vip, _),
+      .addressLost(let vip), .revoked(let vip), .claimed(_, _, let vip), .duplicate(_, let vip),
+      .preparationFailed(let vip, _):
+      EventSubject(vip: vips[vip].name)
+    case .backend(_, let service, let backend, _):
+      EventSubject(
+        vip: vips[services[service].vip].name, service: services[service].name,
+        backend: services[service].backends[backend])
+    case .allBackendsDown(let service), .backendsAgain(let service):
+      EventSubject(vip: vips[services[service].vip].name, service: services[service].name)
+    case .stopping: EventSubject()
+    }
+  }
+}
+
+extension Occurrence {
+  public var kind: Kind {
+    switch self {
+    case .became(let state, _, _):
+      switch state {
+      case .initialize: .initialize
+      case .backup: .backup
+      case .active: .active
+      case .fault: .fault
+      }
+    case .notice: .notice
+    case .backend(let state, _, _, _):
+      switch state {
+      case .up: .backendUp
+      case .down: .backendDown
+      case .draining, .disabled, .unknown: .backendChanged
+      }
+    case .allBackendsDown: .serviceDown
+    case .backendsAgain: .serviceUp
+    case .addressPutBack: .addressPutBack
+    case .addressRefused: .addressRefused
+    case .addressLost: .addressLost
+    case .revoked: .revoked
+    case .claimed, .duplicate: .addressConflict
+    case .preparationFailed: .hookFailed
+    case .stopping: .stopping
+    }
+  }
+
+  /// Why, where that is apart from what.
+  var cause: String? {
+    switch self {
+    case .became(_, _, let reason): reason
+    case .backend(_, _, _, let message): message
+    default: nil
     }
   }
 }

@@ -4,6 +4,7 @@ import Control
 import Glibc
 import Linux
 import Node
+import PeerLink
 import Prober
 import Proxy
 import Telemetry
@@ -57,9 +58,11 @@ struct Daemon {
     defer { proxy?.stop() }
     let prober = try makeProber(plan, mailbox)
     defer { prober?.stop() }
+    let link = makeLink(plan, mailbox, log)
+    defer { link?.stop() }
     let recorder = try options.record.map { try Recorder(path: $0, settings: plan.node, seed: Self.seed, log: log) }
     defer { recorder?.close() }
-    let status = StatusSource(plan, proxy: proxy, mailbox: mailbox, log: log)
+    let status = StatusSource(plan, proxy: proxy, link: link, mailbox: mailbox, log: log)
     let control = try ControlServer(path: options.socket) { request, answer in
       status.routes.handle(request, answer)
     }
@@ -71,7 +74,7 @@ struct Daemon {
     ) { mailbox.send(.addresses($0)) }
     defer { addresses.stop() }
 
-    let parts = Loop.Parts(addresses: addresses, proxy: proxy, prober: prober, log: log, recorder: recorder)
+    let parts = Loop.Parts(addresses: addresses, proxy: proxy, prober: prober, link: link, log: log, recorder: recorder)
     log.write(.notice, "roost \(Roost.version) runs as \(plan.name) with \(options.configuration)")
     let loop = try Loop(plan, parts, mailbox: mailbox, seed: Self.seed)
     try loop.listen(to: signals) { self.reread(log) }
@@ -93,14 +96,15 @@ struct Daemon {
     if mistakes.hasError { throw Failure.mistakes(mistakes) }
     guard let name = configuration.nodeName(on: host) else { throw Failure.cannot("this machine is none of the nodes") }
     let interfaces = configuration.vips.map { configuration.interface(of: $0, node: name, on: host) ?? "" }
-    return DaemonPlan(configuration, name: name, interfaces: interfaces)
+    return try DaemonPlan(configuration, name: name, interfaces: interfaces)
   }
 
   private func makeProxy(_ plan: DaemonPlan) throws -> ProxyEngine? {
-    guard !plan.proxied.isEmpty else { return nil }
+    let services = plan.proxied.compactMap { $0 }
+    guard !services.isEmpty else { return nil }
     var options = ProxyOptions()
     options.workers = self.options.workers
-    let proxy = try ProxyEngine(services: plan.proxied, options: options)
+    let proxy = try ProxyEngine(services: services, options: options)
     try proxy.start()
     return proxy
   }
@@ -111,6 +115,17 @@ struct Daemon {
     return try Prober(probes.map(\.target)) { index, number, result in
       let probe = probes[index]
       mailbox.send(.event(.check(service: probe.service, backend: probe.backend, probe: number, result)))
+    }
+  }
+
+  /// VRRP is enough without the link, so what stands in its way is told and stops nothing.
+  private func makeLink(_ plan: DaemonPlan, _ mailbox: Mailbox<Loop.Message>, _ log: Log) -> PeerLink? {
+    guard let settings = PeerLinkSettings(plan) else { return nil }
+    do throws(PeerLinkError) {
+      return try PeerLink(settings) { mailbox.send(.peer($0)) }
+    } catch {
+      log.write(.error, "there is no peer link: \(error)")
+      return nil
     }
   }
 
