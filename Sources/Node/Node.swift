@@ -11,6 +11,8 @@ import Wire
 ///
 /// - `Node+Ownership.swift`: from an election's outcome to addresses on an interface, and back.
 /// - `Node+Services.swift`: from results of checks to backends that take traffic.
+/// - `Node+Tracking.swift`, `Node+Groups.swift`: what else decides whether this node may own a VIP, and how much it is preferred.
+/// - `Node+Peers.swift`, `Node+Commands.swift`: what nodes tell each other, and what people ask.
 public struct Node: Sendable {
   public enum Phase: Sendable, Hashable { case idle, running, stopping, stopped }
 
@@ -24,9 +26,13 @@ public struct Node: Sendable {
   public internal(set) var workersAreHealthy = true
   public internal(set) var counters = Counters()
 
-  /// One part a VIP, then one a backend, then the node's own.
+  /// What looks beyond one VIP: trackers, groups, peers, hand-over, standby.
+  public internal(set) var coordination: Coordination
+
+  /// One part a VIP, then one a backend, then the node's own: its stop, and its coordination.
   var deadlines: DeadlineHeap
   let stopPart: Int
+  let coordinationPart: Int
 
   public struct Counters: Sendable, Hashable {
     /// VRRP messages for no virtual router of this node (RFC 9568 §8, `vrIdErrors`).
@@ -47,8 +53,10 @@ public struct Node: Sendable {
       defer { part += service.backends.count }
       return ServiceState(service, firstPart: part, random: &random)
     }
-    deadlines = DeadlineHeap(count: part + 1)
+    coordination = Coordination(settings, seed: random.next())
+    deadlines = DeadlineHeap(count: part + 2)
     stopPart = part
+    coordinationPart = part + 1
   }
 
   /// When `.timer` is wanted at the latest.
@@ -69,9 +77,12 @@ public struct Node: Sendable {
     case .workers(let healthy): workers(healthy, at: now, emit)
     case .connectionsClosed(let vip, let generation):
       connectionsClosed(vip: vip, generation: generation, at: now, emit)
-    case .track, .witness, .peer, .settings, .prepared: break
-    case .command(_, let ticket): emit(.answer(ticket: ticket, .refused("not available in this version")))
+    case .track(let tracker, let report): track(tracker, report, at: now, emit)
+    case .peer(let peer, let report): heard(report, from: peer, at: now, emit)
+    case .command(let command, let ticket): obey(command, ticket: ticket, at: now, emit)
+    case .witness, .settings, .prepared: break
     }
+    settle(at: now, emit)
   }
 
   /// A VRRP message, without the copy that `Event.advert` needs.
@@ -85,6 +96,7 @@ public struct Node: Sendable {
     // By index: a closure over the elements would copy each.
     for vip in vips.indices where vips[vip].hears(id, in: envelope) {
       advert(message, in: envelope, vip: vip, at: now, emit)
+      settle(at: now, emit)
       return
     }
     counters.unknownRouter += 1
@@ -104,6 +116,8 @@ public struct Node: Sendable {
         deadlines.set(part, to: nil)
         finishStopping(emit)
         if phase == .stopped { return }
+      } else if part == coordinationPart {
+        coordinationTimer(at: now, emit)
       } else if part < vips.count {
         ownershipTimer(vip: part, at: now, emit)
       } else {
@@ -137,7 +151,7 @@ public struct Node: Sendable {
   private mutating func finishStopping(_ emit: (Effect) -> Void) {
     guard phase == .stopping else { return }
     phase = .stopped
-    for part in 0...stopPart { deadlines.set(part, to: nil) }
+    for part in 0...coordinationPart { deadlines.set(part, to: nil) }
     emit(.stopped)
   }
 
