@@ -29,6 +29,28 @@ extension NodeSettings {
       "vip \(vips[vip].name): another machine on \(vips[vip].interface) has \(address); left to it, and tried again later"
     case .preparationFailed(let vip, let timedOut):
       "vip \(vips[vip].name): the command before-announcing \(timedOut ? "did not end in time" : "failed"); announced all the same"
+    case .tracker(let tracker, isGood: true, _):
+      "tracker \(trackers[tracker].name): good"
+    case .tracker(let tracker, isGood: false, let message):
+      "tracker \(trackers[tracker].name): bad (\(message))"
+    case .trackerDamped(let tracker, let message):
+      "tracker \(trackers[tracker].name): bad (\(message)), and too often of late; damped: it counts as bad until it has been good for 30 s"
+    case .trackerCalm(let tracker):
+      "tracker \(trackers[tracker].name): good, no longer damped"
+    case .peer(let peer, let isUp):
+      "peer \(peers[peer]): the link is \(isUp ? "up" : "down")"
+    case .handOver(let vip, let to):
+      "vip \(vips[vip].name): \(to) is ready to take it; connections end now"
+    case .handedOver(let vip, let to, let vacant?):
+      "vip \(vips[vip].name): handed over to \(to); nobody owned it for at most \(vacant.milliseconds) ms"
+    case .handedOver(let vip, let to, nil):
+      "vip \(vips[vip].name): handed over to \(to)"
+    case .handOverFailed(let vip, let to, let reason):
+      "vip \(vips[vip].name): not handed over to \(to): \(reason)"
+    case .standby:
+      "standby: this node leaves every election (`roost node resume` ends it)"
+    case .resumed:
+      "standby is over: this node takes part again"
     case .stopping:
       "stopping"
     }
@@ -40,7 +62,10 @@ extension NodeSettings {
     case .became(.fault, _, _), .allBackendsDown, .addressRefused, .addressLost, .revoked, .duplicate: .error
     case .preparationFailed: .error
     case .backend(.down, _, _, _), .addressPutBack, .notice, .claimed: .warning
-    case .became, .backend, .backendsAgain, .stopping: .notice
+    case .tracker(_, isGood: false, _), .trackerDamped, .peer(_, isUp: false), .handOverFailed: .warning
+    case .became, .backend, .backendsAgain, .tracker, .trackerCalm, .peer, .handOver, .handedOver, .standby, .resumed,
+      .stopping:
+      .notice
     }
   }
 }
