@@ -68,7 +68,7 @@ public struct VirtualRouter: Sendable {
   /// Our own Advertisement_Interval as the advert can say it, in nanoseconds.
   private let ownInterval: Int64
   private var activeInterval: Int64
-  private var outgoing: Outgoing
+  private(set) var outgoing: Outgoing
   private var observations: Observations
   /// Who said priority 0 last, while a backup waits for its skew.
   private var departed: IPAddress?

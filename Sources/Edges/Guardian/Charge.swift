@@ -63,5 +63,5 @@ public struct Charge: Sendable, Hashable {
 }
 
 /// Signs a farewell at the moment it is sent: a signature carries the time, and one made ahead would be stale. Gives the message
-/// with its trailer.
-public typealias GuardianSigner = @Sendable (_ farewell: Charge.Farewell, _ key: Charge.Key) -> [UInt8]
+/// with its trailer. `last` is the sequence of the daemon's last advert (`OwnershipRecord.lastSigned`), which this one has to follow.
+public typealias GuardianSigner = @Sendable (_ farewell: Charge.Farewell, _ key: Charge.Key, _ last: UInt64) -> [UInt8]

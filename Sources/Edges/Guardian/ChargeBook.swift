@@ -142,7 +142,7 @@ final class ChargeBook: Sendable {
       for vip in vips {
         guard let charge = state.charges[vip] else { continue }
         for farewell in charge.farewells {
-          let message = charge.key.map { sign(farewell, $0) } ?? farewell.message
+          let message = charge.key.map { sign(farewell, $0, record.lastSigned(vip)) } ?? farewell.message
           do throws(SystemError) {
             try state.sockets[Route(farewell)]?.send(message, to: farewell.destination, from: farewell.source)
           } catch {

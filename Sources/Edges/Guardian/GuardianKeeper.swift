@@ -52,7 +52,7 @@ public final class GuardianKeeper {
   private var registrations: [Reactor.Registration] = []
   private var reactor: Reactor?
   private var report: (Report) -> Void = { _ in }
-  private var doElsewhere: (@escaping @Sendable () -> Void) -> Void = { $0() }
+  private var doElsewhere: (@escaping @Sendable () -> Void) -> Bool = { _ in false }
   private let starts: Mailbox<Start>
   private var startAgain: Instant?
   private var pause = GuardianKeeper.firstPause
@@ -91,6 +91,15 @@ public final class GuardianKeeper {
     running = try Self.start(command, record: record.descriptor, own: own.rawValue)
   }
 
+  /// Waits until it watches: it does when the guardian of an earlier life is gone, which might still be removing addresses that this
+  /// life is about to take. Call it before anything is taken.
+  /// - Returns: false where that took too long; it will watch later.
+  public func awaitReadiness(within limit: Duration = .seconds(3)) -> Bool {
+    guard let running else { return false }
+    var entry = pollfd(fd: running.channel.descriptor, events: Int16(POLLIN), revents: 0)
+    return poll(&entry, 1, Int32(clamping: limit.nanoseconds / 1_000_000)) > 0
+  }
+
   private static func start(_ command: Command, record: Int32, own: Int32) throws(SystemError) -> Running {
     let (channel, other) = try Channel.pair()
     var arguments: [UnsafeMutablePointer<CChar>?] = command.arguments.map { strdup($0) }
@@ -113,9 +122,10 @@ public final class GuardianKeeper {
   /// From now on the keeper lives on that reactor.
   /// - Parameters:
   ///   - doElsewhere: has a closure run on another thread: starting a process takes a millisecond, which the loop doesn't have.
+  ///     False where that is not possible now.
   ///   - report: called on the reactor's thread.
   public func attach(
-    to reactor: Reactor, doElsewhere: @escaping (@escaping @Sendable () -> Void) -> Void,
+    to reactor: Reactor, doElsewhere: @escaping (@escaping @Sendable () -> Void) -> Bool,
     report: @escaping (Report) -> Void
   ) throws(SystemError) {
     self.reactor = reactor
@@ -222,13 +232,14 @@ public final class GuardianKeeper {
     guard let due = startAgain, OwnershipRecord.now() >= due else { return }
     startAgain = nil
     let (command, record, own, starts) = (command, record, own.rawValue, starts)
-    doElsewhere {
+    let isUnderWay = doElsewhere {
       do throws(SystemError) {
         starts.send(.success(try Self.start(command, record: record.descriptor, own: own)))
       } catch {
         starts.send(.failure(error))
       }
     }
+    if !isUnderWay { startAgain = OwnershipRecord.now() + pause }
   }
 
   private func tell() {

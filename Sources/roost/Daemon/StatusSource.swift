@@ -43,11 +43,18 @@ struct StatusSource: Sendable {
     return StatusReport(
       node: plan.name, version: Roost.version, uptime_ms: (snapshot.now - started).milliseconds,
       config_hash: plan.configuration.hash,
-      loop: .init(
-        turns: snapshot.statistics.turns, late_max_ms: snapshot.statistics.latenessMaximum.milliseconds),
+      loop: loop(snapshot.statistics, guardian: snapshot.guardian),
       vips: snapshot.node.vips.indices.map { vip(snapshot.node.vips[$0], unsent: snapshot.unsent[$0], clock) },
       services: snapshot.node.services.indices.map { service($0, snapshot.node, traffic, clock) },
       peers: peers(snapshot))
+  }
+
+  private func loop(_ statistics: ReactorStatistics, guardian: Int32?) -> StatusReport.Loop {
+    StatusReport.Loop(
+      turns: statistics.turns, late_max_ms: statistics.latenessMaximum.milliseconds,
+      late_p50_ms: statistics.lateness(ofShare: 0.5).milliseconds,
+      late_p99_ms: statistics.lateness(ofShare: 0.99).milliseconds,
+      late_buckets: statistics.latenessBuckets.indices.map { statistics.latenessBuckets[$0] }, guardian_pid: guardian)
   }
 
   // MARK: VIPs

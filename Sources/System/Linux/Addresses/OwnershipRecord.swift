@@ -16,6 +16,7 @@ import Synchronization
 ///   until         when the kernel takes the addresses away unless they are renewed
 ///   deposed       the last generation that the guardian ended
 ///   acknowledged  the last of these that the loop knows of; until it does, the guardian keeps the addresses away
+///   signed        the sequence of the last signed advert, which the guardian's has to follow
 /// ```
 /// Beside the VIPs it holds the signs of life of both processes (`OwnershipRecord+Life.swift`).
 public final class OwnershipRecord: Sendable {
@@ -28,7 +29,7 @@ public final class OwnershipRecord: Sendable {
   private static let version: UInt64 = 1
 
   private enum Field: Int {
-    case granted = 0, revoked = 8, until = 16, deposed = 24, acknowledged = 32
+    case granted = 0, revoked = 8, until = 16, deposed = 24, acknowledged = 32, signed = 40
   }
 
   /// Each in a cache line of its own: different threads write them.
@@ -158,6 +159,14 @@ public final class OwnershipRecord: Sendable {
 
   /// Whether the loop has acknowledged all that was deposed.
   public var isAcknowledged: Bool { (0..<capacity).allSatisfy { deposed($0) == nil } }
+
+  // MARK: Signing
+
+  /// The sequence of the last advert that was signed for the VIP, whatever it means to who signs; 0 before the first.
+  public func lastSigned(_ vip: Int) -> UInt64 { word(vip, .signed) { $0.load(ordering: .relaxed) } }
+  public func setLastSigned(_ vip: Int, _ sequence: UInt64) {
+    word(vip, .signed) { $0.store(sequence, ordering: .relaxed) }
+  }
 
   // MARK: Words
 
