@@ -84,7 +84,12 @@ extension NodeSettings {
         backend: services[service].backends[backend])
     case .allBackendsDown(let service), .backendsAgain(let service):
       EventSubject(vip: vips[services[service].vip].name, service: services[service].name)
-    case .stopping: EventSubject()
+    case .tracker(let tracker, _, _), .trackerDamped(let tracker, _), .trackerCalm(let tracker):
+      EventSubject(tracker: trackers.indices.contains(tracker) ? trackers[tracker].name : nil)
+    case .peer(let peer, _): EventSubject(peer: peers.indices.contains(peer) ? peers[peer] : nil)
+    case .handOver(let vip, let to), .handedOver(let vip, let to, _), .handOverFailed(let vip, let to, _):
+      EventSubject(vip: vips[vip].name, peer: to)
+    case .standby, .resumed, .stopping: EventSubject()
     }
   }
 }
@@ -114,6 +119,13 @@ extension Occurrence {
     case .revoked: .revoked
     case .claimed, .duplicate: .addressConflict
     case .preparationFailed: .hookFailed
+    case .tracker(_, let isGood, _): isGood ? .trackerGood : .trackerBad
+    case .trackerDamped: .trackerBad
+    case .trackerCalm: .trackerGood
+    case .peer(_, let isUp): isUp ? .peerUp : .peerDown
+    case .handOver, .handedOver, .handOverFailed: .move
+    case .standby: .standby
+    case .resumed: .resumed
     case .stopping: .stopping
     }
   }
@@ -122,7 +134,8 @@ extension Occurrence {
   var cause: String? {
     switch self {
     case .became(_, _, let reason): reason
-    case .backend(_, _, _, let message): message
+    case .backend(_, _, _, let message), .tracker(_, _, let message), .trackerDamped(_, let message): message
+    case .handOverFailed(_, _, let reason): reason
     default: nil
     }
   }

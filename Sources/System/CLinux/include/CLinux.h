@@ -4,3 +4,4 @@
 #include "clinux_lab.h"
 #include "clinux_edges.h"
 #include "clinux_plumbing.h"
+#include "clinux_guardian.h"
