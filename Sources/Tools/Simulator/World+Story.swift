@@ -121,6 +121,7 @@ extension World {
     case .heal: heal()
     case .backendKill(let backend): if backendsAlive.indices.contains(backend) { backendsAlive[backend] = false }
     case .backendStart(let backend): if backendsAlive.indices.contains(backend) { backendsAlive[backend] = true }
+    default: break
     }
     changed()
   }
