@@ -86,7 +86,7 @@ let package = Package(
       name: "Scenario", dependencies: ["Basis"], path: "Sources/Tools/Scenario",
       resources: [.embedInCode("BuiltIn")], swiftSettings: edge),
     .target(
-      name: "Simulator", dependencies: ["Scenario", "Node", "Basis", "Wire", "VRRP", "Health"],
+      name: "Simulator", dependencies: ["Scenario", "Node", "Peering", "Basis", "Wire", "VRRP", "Health"],
       path: "Sources/Tools/Simulator",
       swiftSettings: edge),
     .target(

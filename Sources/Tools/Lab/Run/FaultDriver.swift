@@ -104,6 +104,7 @@ final class FaultDriver {
     case .heal: try heal()
     case .backendKill(let index): if backends.indices.contains(index) { machines.killServer(backends[index]) }
     case .backendStart(let index): if backends.indices.contains(index) { try machines.startServer(backends[index]) }
+    default: throw LabError(.usage, "the lab can't do `\(action.word)`; `roost simulate` can")
     }
     history.append((Clock.now(), state))
   }
