@@ -57,7 +57,7 @@ private func reaches(_ from: String, _ to: String, of cluster: Cluster) throws -
   @Test(.enabled(if: canBuild, "the lab needs root"))
   func `goes as it came`() throws {
     let root = temporaryRoot()
-    let cluster = try Cluster(DemoConfiguration.make(), in: root, kind: .run)
+    let cluster = try Cluster(DemoConfiguration().configuration(), in: root, kind: .run)
     let namespaces = cluster.manifest.namespaces
     #expect(namespaces.count == 7 && namespaces.allSatisfy(\.exists))
     #expect(try reaches("lb1", "lb2", of: cluster))
@@ -122,7 +122,7 @@ private func reaches(_ from: String, _ to: String, of cluster: Cluster) throws -
   @Test(.enabled(if: canBuild, "the lab needs root"))
   func `of a run that was killed is removed by the next one`() throws {
     let root = temporaryRoot()
-    let cluster = try Cluster(DemoConfiguration.make(), in: root, kind: .kept)
+    let cluster = try Cluster(DemoConfiguration().configuration(), in: root, kind: .kept)
     var manifest = cluster.manifest
     manifest.kind = .run
     manifest.maker.started &+= 1  // no such process lives
@@ -169,7 +169,7 @@ private func reaches(_ from: String, _ to: String, of cluster: Cluster) throws -
 
   @Test(.enabled(if: canBuild, "the lab needs root"))
   func `cuts, pulls and joins cables`() throws {
-    let cluster = try Cluster(DemoConfiguration.make(backends: 1), in: temporaryRoot(), kind: .run)
+    let cluster = try Cluster(DemoConfiguration(backends: 1).configuration(), in: temporaryRoot(), kind: .run)
     defer { cluster.remove() }
     let cabling = try Cabling(topology: cluster.topology, namespace: cluster.manifest.switchNamespace)
     func carrier() throws -> Bool {

@@ -131,6 +131,11 @@ int clinux_lab_freebind(int fd, int family) {
   return setsockopt(fd, level, option, &on, sizeof on) == 0 ? 0 : -errno;
 }
 
+int clinux_lab_bind_address_no_port(int fd) {
+  const int on = 1;
+  return setsockopt(fd, IPPROTO_IP, 24 /* IP_BIND_ADDRESS_NO_PORT, of both families */, &on, sizeof on) == 0 ? 0 : -errno;
+}
+
 int clinux_lab_linger_reset(int fd) {
   const struct linger reset = {.l_onoff = 1, .l_linger = 0};
   return setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset) == 0 ? 0 : -errno;

@@ -36,6 +36,8 @@ int clinux_lab_realtime(int priority);
 
 // A socket that may be bound to addresses which the host does not hold (yet).
 int clinux_lab_freebind(int fd, int family);
+// bind(2) with port 0 chooses the address only; connect(2) finds the port, among those free for its destination.
+int clinux_lab_bind_address_no_port(int fd);
 // A close sends a reset, not a FIN.
 int clinux_lab_linger_reset(int fd);
 
