@@ -144,7 +144,9 @@ extension LabCommand {
     var brisk = false
     @Option(
       name: .long,
-      help: "Long-lived connections of the client. Each takes two of the owner's open files; it may have as many as ulimit -n says.")
+      help:
+        "Long-lived connections of the client. Each takes two of the owner's open files; it may have as many as ulimit -n says."
+    )
     var connections = 100
     @Option(
       name: .customLong("for"),

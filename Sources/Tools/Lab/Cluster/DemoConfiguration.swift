@@ -73,7 +73,9 @@ public struct DemoConfiguration: Sendable, Hashable {
 
   private var vips: [VIP] {
     let web = VIP(
-      name: "web", addresses: [Self.vip] + (0..<max(0, moreAddresses)).map { .v4(IPv4Address(10, 77, 0, UInt8(clamping: 101 + $0))) },
+      name: "web",
+      addresses: [Self.vip]
+        + (0..<max(0, moreAddresses)).map { .v4(IPv4Address(10, 77, 0, UInt8(clamping: 101 + $0))) },
       id: Self.mainID)
     let ids = (1...255).filter { $0 != Self.mainID }
     // A block of their own beside the hosts': 10.77.1.ID.

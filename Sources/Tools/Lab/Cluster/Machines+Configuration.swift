@@ -27,7 +27,8 @@ extension Machines {
     guard change != .nothing else { return }
     guard var demo = demos[node] else {
       throw LabError(
-        .usage, "a reload that adds something needs the lab's own configuration, which it can write anew: leave --config out")
+        .usage,
+        "a reload that adds something needs the lab's own configuration, which it can write anew: leave --config out")
     }
     switch change {
     case .nothing: break

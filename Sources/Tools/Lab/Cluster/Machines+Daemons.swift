@@ -70,7 +70,9 @@ extension Machines {
   }
 
   /// The main process alone, as a service manager would.
-  func signalDaemon(_ node: String, _ number: Int32) { for process in daemonProcesses(node).suffix(1) { process.signal(number) } }
+  func signalDaemon(_ node: String, _ number: Int32) {
+    for process in daemonProcesses(node).suffix(1) { process.signal(number) }
+  }
 
   /// SIGKILL to all of the daemon at once: a child of keepalived that outlived its parent would be told by the kernel to end politely.
   func killDaemon(_ node: String, withGuardian: Bool = false) {

@@ -99,7 +99,8 @@ public final class Machines {
   {
     var launch = Launch(arguments: arguments)
     // By this a process is the lab's, even when its namespace has lost its name.
-    launch.environment = LabMark(cluster.folder.id).marked(launch.environment.filter { !$0.hasPrefix("NOTIFY_SOCKET=") })
+    launch.environment = LabMark(cluster.folder.id).marked(
+      launch.environment.filter { !$0.hasPrefix("NOTIFY_SOCKET=") })
     launch.input = input
     launch.output = output
     var file: Int32 = -1

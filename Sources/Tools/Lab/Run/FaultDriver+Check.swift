@@ -5,7 +5,8 @@ extension FaultDriver {
   /// What it can do on no machine.
   static func refuse(_ scenario: Scenario) throws(LabError) {
     if !scenario.options.guardian {
-      throw LabError(.usage, "\(scenario.name).scenario: the lab's nodes have their guardians; `roost simulate` can do without")
+      throw LabError(
+        .usage, "\(scenario.name).scenario: the lab's nodes have their guardians; `roost simulate` can do without")
     }
     for step in scenario.steps {
       guard let reason = impossible(step.action) else { continue }

@@ -58,14 +58,16 @@ extension FaultDriver {
   /// By another program, wherever the node has them.
   func removeAddresses(of node: String) throws(LabError) {
     for address in vip.addresses {
-      let shown = try ip(["-o", "address", "show", "to", "\(address)"], on: node, doing: "looking for \(address) on \(node)")
+      let shown = try ip(
+        ["-o", "address", "show", "to", "\(address)"], on: node, doing: "looking for \(address) on \(node)")
       for line in shown.split(separator: "\n") {
         let words = line.split(separator: " ")
         guard words.count > 3 else { continue }
         let device = words[1].prefix { $0 != "@" }
         // Gone meanwhile is as good.
         _ = try Command.run(
-          [program, "address", "del", String(words[3]), "dev", String(device)], in: machines.cluster.namespace(of: node))
+          [program, "address", "del", String(words[3]), "dev", String(device)], in: machines.cluster.namespace(of: node)
+        )
       }
     }
   }

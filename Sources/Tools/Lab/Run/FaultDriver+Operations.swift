@@ -16,7 +16,8 @@ extension FaultDriver {
     }
     errandCount += 1
     errands.append(
-      try Errand([roost] + words + ["--socket", machines.socket(of: node)], on: node, of: machines, number: errandCount))
+      try Errand(
+        [roost] + words + ["--socket", machines.socket(of: node)], on: node, of: machines, number: errandCount))
   }
 
   /// Waits for the commands that were given; throws if one of them failed.
@@ -28,7 +29,9 @@ extension FaultDriver {
   }
 
   func move(to target: String?) throws(LabError) {
-    guard let owner = resolve(.owner).first else { throw LabError(.failed, "nobody owns \(vip.name): there is nothing to move") }
+    guard let owner = resolve(.owner).first else {
+      throw LabError(.failed, "nobody owns \(vip.name): there is nothing to move")
+    }
     hasMoved = true
     try give(["move", vip.name] + (target.map { ["--to", $0] } ?? []), to: owner)
   }
@@ -102,7 +105,9 @@ extension FaultDriver {
     case .ipv6: source = try linkLocalAddress(of: Topology.stranger, interface.name)
     }
     guard let source else { throw LabError(.failed, "the stranger has no address to send from") }
-    let peers = router.peers == .unicast ? machines.cluster.configuration.cluster.nodes.compactMap { $0.address(router.family) } : []
+    let peers =
+      router.peers == .unicast
+      ? machines.cluster.configuration.cluster.nodes.compactMap { $0.address(router.family) } : []
     let settings = VRRP.Settings(
       id: router.id, version: router.version, family: router.family, priority: priority, interval: router.interval,
       addresses: vip.addresses.filter { $0.family == router.family })
@@ -124,7 +129,7 @@ extension FaultDriver {
 
   /// As much as a machine full of containers does on a bad day.
   func startChurn() throws(LabError) {
-    try disturb("rtnl-busy", "churn", Nuisance.Churn(threads: 2, addresses: 40))
+    try disturb("rtnl-busy", "churn", Nuisance.Churn(threads: 4, addresses: 40))
   }
 
   /// Twice as many busy loops as there are processors, each a session of its own: the kernel shares out time by session.

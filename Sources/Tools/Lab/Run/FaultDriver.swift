@@ -147,7 +147,9 @@ final class FaultDriver {
     stalled[node] = processes
   }
 
-  private func awake(_ node: String) { for process in stalled.removeValue(forKey: node) ?? [] { process.signal(SIGCONT) } }
+  private func awake(_ node: String) {
+    for process in stalled.removeValue(forKey: node) ?? [] { process.signal(SIGCONT) }
+  }
 
   /// The processes are looked up first, so that link and processes go within microseconds.
   private func die(_ node: String) throws(LabError) {

@@ -161,7 +161,8 @@ final class LabBench {
     }
     var report = ScenarioReport(
       scenario: scenario.name, title: scenario.title, daemon: daemon, repeat: count, intervalMs: interval.milliseconds,
-      runs: measured.runs, usage: measured.usage, summary: measured.summary, steps: measured.steps, expectations: measured.expectations,
+      runs: measured.runs, usage: measured.usage, summary: measured.summary, steps: measured.steps,
+      expectations: measured.expectations,
       changes: measured.changes, peers: nil)
     if let peer = ScenarioReport.Measured(theirs, mainFault: main) { report.peers = ["keepalived": peer] }
     return report
