@@ -52,3 +52,6 @@ int clinux_lab_accept(int listener);
 
 // Waits until there is something to read, at most that long: 1, 0 for a time-out, or a negative errno.
 int clinux_lab_wait_readable(int fd, int64_t nanoseconds);
+
+// A socket that hears every frame which comes up to the interface; for a bridge, those that all of its ports get.
+int clinux_lab_packets(const char *interface);

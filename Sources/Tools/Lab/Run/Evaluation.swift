@@ -15,6 +15,8 @@ struct Evaluation {
   /// What the owner said of a backend when it was asked for an expectation, by the expectation's index.
   let answers: [Int: (backend: String?, isUp: Bool)]
   let usage: [ScenarioReport.Usage]
+  /// When what didn't change spoke out of turn; nil where nobody listened.
+  let outOfTurn: [Instant]?
 
   func outcome(repetition: Int) -> RunOutcome {
     RunOutcome(
@@ -66,7 +68,8 @@ struct Evaluation {
       takes: timeline.takes(from: start, to: end), ownersAtEnd: timeline.owners(at: end),
       darkMs: rounded(record.lastGap(from: start, to: end)), connects: counts.connects,
       connectsFailed: counts.connectsFailed, requests: counts.requests, requestsFailed: counts.requestsFailed,
-      connectionsOpen: record.connectionsOpen(at: start), connectionsBroken: counts.connectionsBroken)
+      connectionsOpen: record.connectionsOpen(at: start), connectionsBroken: counts.connectionsBroken,
+      outOfTurn: outOfTurn.map { $0.count { start <= $0 && $0 < end } })
   }
 
   /// To a microsecond.
@@ -119,6 +122,7 @@ struct Evaluation {
       sinceZero($0.lowerBound..<($0.upperBound - noiseFloor))
     }
     seen.brokenConnections = record.breaks.map { $0 - zero }.filter { $0 >= .zero }
+    seen.outOfTurn = outOfTurn.map { $0.map { $0 - zero } }
     seen.failedConnections = record.failedConnects.map { $0 - zero }.filter { $0 >= .zero }
     seen.failedRequests = record.failedRequests.map { $0 - zero }.filter { $0 >= .zero }
     return seen

@@ -80,6 +80,8 @@ public struct ScenarioReport: Sendable, Codable {
     public var requestsFailed: Int
     public var connectionsOpen: Int
     public var connectionsBroken: Int
+    /// Adverts and announcements, out of turn, of VIPs that did not change; absent where nobody listened.
+    public var outOfTurn: Int?
   }
 
   public struct Change: Sendable, Codable {

@@ -202,6 +202,7 @@ final class Session {
     say("waiting until \(driver.nodes.first ?? "a node") owns \(primaryAddress)")
     try settle()
     let prober = try startProber()
+    let watch = try watch(for: scenario)
     try prober.awaitConnections()
     // The noise floor is measured from time zero until the first step.
     try interrupt.wait(.milliseconds(400))
@@ -250,8 +251,26 @@ final class Session {
       scenario: scenario, interval: interval, zero: zero, end: end, moments: moments, record: record,
       timeline: OwnershipTimeline(
         addresses: vip.addresses, nodes: driver.nodes, changes: monitor.changes, connectivity: driver.history),
-      nodes: driver.nodes, answers: answers, usage: usage)
+      nodes: driver.nodes, answers: answers, usage: usage,
+      outOfTurn: watch.map { outOfTurn(scenario).moments(in: $0.finish()) })
     return evaluation.outcome(repetition: repetition)
+  }
+
+  /// Only where a configuration is read again does it matter what is said out of turn, and only multicast is heard.
+  private func watch(for scenario: Scenario) throws(LabError) -> PacketWatch? {
+    guard router?.peers == .multicast, scenario.steps.contains(where: { $0.action.change != nil }) else { return nil }
+    return try PacketWatch(bridges: cluster.topology.links.map(\.bridge), in: cluster.manifest.switchNamespace)
+  }
+
+  /// The VIPs that no step changes.
+  private func outOfTurn(_ scenario: Scenario) -> OutOfTurn {
+    let isFirstChanged = scenario.steps.contains { $0.action.change == .address }
+    let vips = cluster.configuration.vips.filter { $0.name != vip.name || !isFirstChanged }
+    let ids = vips.compactMap { vip -> UInt8? in
+      guard case .vrrp(let router) = vip.election else { return nil }
+      return router.id
+    }
+    return OutOfTurn(ids: Set(ids), addresses: Set(vips.flatMap(\.addresses)), interval: interval)
   }
 
   private func meters() -> [(node: String, owns: Bool, meter: UsageMeter)] {
@@ -284,6 +303,14 @@ final class Session {
       sources: connections > Session.connectionsPerAddress ? clientAddresses : [],
       nodes: driver.nodes, output: "\(folder)/samples")
     return try RunningProber(specification, machines: machines, helper: programs.helper, folder: folder)
+  }
+}
+
+extension Action {
+  /// What a configuration that is read again has changed; nil for all other actions.
+  var change: Change? {
+    if case .reload(_, let change) = self { return change }
+    return nil
   }
 }
 
