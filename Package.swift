@@ -51,7 +51,7 @@ let package = Package(
     .target(
       name: "COpenSSL", path: "Sources/System/COpenSSL",
       linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]),
-    .target(name: "Crypto", dependencies: ["COpenSSL"], path: "Sources/System/Crypto", swiftSettings: edge),
+    .target(name: "Crypto", dependencies: ["COpenSSL", "VRRP"], path: "Sources/System/Crypto", swiftSettings: edge),
 
     // Edges: what runs beside the loop.
     .target(
@@ -86,7 +86,7 @@ let package = Package(
       name: "Scenario", dependencies: ["Basis"], path: "Sources/Tools/Scenario",
       resources: [.embedInCode("BuiltIn")], swiftSettings: edge),
     .target(
-      name: "Simulator", dependencies: ["Scenario", "Node", "Basis", "Wire", "VRRP", "Health"],
+      name: "Simulator", dependencies: ["Scenario", "Node", "Peering", "Basis", "Wire", "VRRP", "Health"],
       path: "Sources/Tools/Simulator",
       swiftSettings: edge),
     .target(
@@ -105,7 +105,7 @@ let package = Package(
 
     // Tests: sentence names, one folder a module.
     .testTarget(name: "WireTests", dependencies: ["Wire", "Basis"], swiftSettings: edge),
-    .testTarget(name: "VRRPTests", dependencies: ["VRRP", "Wire", "Basis"], swiftSettings: edge),
+    .testTarget(name: "VRRPTests", dependencies: ["VRRP", "Crypto", "Wire", "Basis"], swiftSettings: edge),
     .testTarget(name: "HealthTests", dependencies: ["Health", "Basis"], swiftSettings: edge),
     .testTarget(name: "BalancingTests", dependencies: ["Balancing", "Basis", "Wire"], swiftSettings: edge),
     .testTarget(name: "HTTP1Tests", dependencies: ["HTTP1"], swiftSettings: edge),
@@ -129,7 +129,7 @@ let package = Package(
     .testTarget(
       name: "SimulatorTests", dependencies: ["Simulator", "Scenario", "Node", "Basis", "Wire", "VRRP", "Health"],
       swiftSettings: edge),
-    .testTarget(name: "CryptoTests", dependencies: ["Crypto"], swiftSettings: edge),
+    .testTarget(name: "CryptoTests", dependencies: ["Crypto", "VRRP"], swiftSettings: edge),
     .testTarget(name: "PeeringTests", dependencies: ["Peering", "Basis"], swiftSettings: edge),
     .testTarget(
       name: "PeerLinkTests", dependencies: ["PeerLink", "Peering", "Crypto", "Linux", "CLinux", "Basis", "Wire"],

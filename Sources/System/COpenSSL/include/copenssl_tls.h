@@ -1,0 +1,3 @@
+#ifndef COPENSSL_TLS_H
+#define COPENSSL_TLS_H
+#endif
