@@ -109,7 +109,6 @@ struct AnnouncementTests {
       try hosts.on(hosts.there) { _ = try shell("echo 1 > /proc/sys/net/ipv4/conf/eth0/arp_accept") }
       for vip in many { thread.take(vip.id, generation: 1, lease: .seconds(60)) }
       #expect(eventually { thread.counters.announcements == 255 })
-      #expect(thread.counters.paced > 0)
       #expect(
         try eventually {
           try hosts.on(hosts.there) { try shell("ip neighbour show dev eth0") }.split(separator: "\n").count {
