@@ -30,6 +30,8 @@ final class Loop {
 
   /// The state at one moment. `Node` is a value, so this costs a few retains.
   struct Snapshot: Sendable {
+    /// What the numbers mean.
+    let plan: DaemonPlan
     let node: Node
     let now: Instant
     let wall: WallTime
@@ -47,6 +49,8 @@ final class Loop {
     let prober: Prober?
     let link: PeerLink?
     let log: Log
+    let chronicle: Chronicle
+    let tickets: Tickets
     let recorder: Recorder?
   }
 
@@ -119,7 +123,8 @@ final class Loop {
     case .snapshot(let reply):
       reply(
         Snapshot(
-          node: node, now: Clock.now(), wall: Clock.wall(), statistics: reactor.statistics, unsent: elections.failures,
+          plan: plan, node: node, now: Clock.now(), wall: Clock.wall(), statistics: reactor.statistics,
+          unsent: elections.failures,
           authentication: elections.authentication))
     case .addresses(let report): receive(report)
     case .unheard(let interface, let error): trouble(on: interface, because: error, at: Clock.now())
@@ -264,9 +269,10 @@ final class Loop {
     case .backend(let service, let backend, let state):
       backendChanged(service: service, backend: backend, state)
     case .report(let occurrence):
-      parts.log.write(settings.level(of: occurrence), settings.text(of: occurrence))
+      parts.chronicle.report(occurrence, of: settings)
     case .tell(let peer, let message): parts.link?.send(message, to: peer)
-    case .askWitnesses, .prepare, .configure, .answer: break
+    case .answer(let ticket, let answer): parts.tickets.answer(ticket, answer)
+    case .askWitnesses, .prepare, .configure: break
     case .stopped: reactor.stop()
     }
   }
