@@ -51,7 +51,8 @@ let package = Package(
     .target(
       name: "COpenSSL", path: "Sources/System/COpenSSL",
       linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]),
-    .target(name: "Crypto", dependencies: ["COpenSSL", "VRRP", "Wire"], path: "Sources/System/Crypto", swiftSettings: edge),
+    .target(
+      name: "Crypto", dependencies: ["COpenSSL", "VRRP", "Wire"], path: "Sources/System/Crypto", swiftSettings: edge),
 
     // Edges: what runs beside the loop.
     .target(

@@ -50,7 +50,8 @@ struct DaemonPlan: Sendable {
     _ configuration: Configuration, name: String, interfaces: [String], after old: DaemonPlan? = nil
   ) throws(Daemon.Failure) {
     self.init(
-      configuration, name: name, interfaces: interfaces, secrets: try ClusterSecrets(reading: configuration), after: old)
+      configuration, name: name, interfaces: interfaces, secrets: try ClusterSecrets(reading: configuration), after: old
+    )
   }
 
   private init(
@@ -137,9 +138,19 @@ struct DaemonPlan: Sendable {
   var addresses: [AddressThread.VIP] {
     node.vips.indices.compactMap { place in
       guard !node.vips[place].isVacant else { return nil }
-      return AddressThread.VIP(
-        id: place, interface: node.vips[place].interface, addresses: node.vips[place].addresses)
+      return addresses(ofVIP: place, node.vips[place])
     }
+  }
+
+  /// A VIP as the address thread knows it, with the settings that the control plane has for that place now (`Effect.configure`).
+  func addresses(ofVIP place: Int, _ settings: VIPSettings) -> AddressThread.VIP {
+    var vip = AddressThread.VIP(id: place, interface: settings.interface, addresses: settings.addresses)
+    guard let configured = configuration.vips.first(where: { $0.name == settings.name }),
+      case .vrrp(let router) = configured.election
+    else { return vip }
+    if router.virtualMAC { vip.virtualMAC = VirtualMAC(id: router.id) }
+    vip.accepts = router.accept
+    return vip
   }
 
   /// The proxy's services behind a VIP.
