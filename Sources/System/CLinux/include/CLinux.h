@@ -3,3 +3,4 @@
 #include "clinux_proxy.h"
 #include "clinux_lab.h"
 #include "clinux_edges.h"
+#include "clinux_tracking.h"
