@@ -129,11 +129,11 @@ extension Node {
     if case .vrrp(let router) = new.election, old.election != new.election {
       elect(vip: vip, .settings(router), at: now, emit)
     }
-    if case .held(let generation, _) = vips[vip].holding {
-      if old.lease != new.lease {
-        vips[vip].renewal = new.lease.map { now + $0 / Self.renewalsPerLease }
-        emit(.renew(vip: vip, generation: generation, lease: new.lease))
-      }
+    if vips[vip].isHeld, old.lease != new.lease {
+      vips[vip].renewal = new.lease.map { now + $0 / Self.renewalsPerLease }
+      emit(.renew(vip: vip, generation: vips[vip].generation, lease: new.lease))
+    }
+    if case .held = vips[vip].holding {
       if old.addresses != new.addresses {
         beginBurst(vip: vip, at: now)
       } else if old.refresh != new.refresh, vips[vip].announced >= Self.announcementBurst.count {
