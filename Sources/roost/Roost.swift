@@ -12,7 +12,7 @@ struct Roost: ParsableCommand {
       """,
     version: version,
     subcommands: [
-      Run.self, Check.self, Schema.self, Status.self, Simulate.self, ReplayCommand.self, LabCommand.self,
+      Run.self, Check.self, Schema.self, SecretCommand.self, Status.self, Simulate.self, ReplayCommand.self, LabCommand.self,
       LabHelperCommand.self,
     ])
 
@@ -22,6 +22,8 @@ struct Roost: ParsableCommand {
   static func main() {
     // A reader that goes away (`roost status | head`) is no reason to die of a signal.
     signal(SIGPIPE, SIG_IGN)
+    // Before arguments are parsed: the guardian is to be small.
+    if let guardian = GuardianCommand(CommandLine.arguments) { Glibc.exit(guardian.run()) }
     do {
       var command = try parseAsRoot()
       try command.run()

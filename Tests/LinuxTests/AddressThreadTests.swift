@@ -167,7 +167,7 @@ struct AddressThreadTests {
         ip address add 10.9.0.101/32 dev eth0; ip address add 10.9.0.100/32 dev lo
         """)
     }) { _, _, reports in
-      for address in web.addresses { #expect(reports.has { $0 == .swept(3, address, "eth0") }) }
+      for address in web.addresses { #expect(reports.has { $0 == .swept(.address(address, interface: "eth0")) }) }
       let left = try present()
       #expect(left == [])
       let shown = try shell("ip address show dev eth0")
@@ -275,7 +275,7 @@ struct AddressThreadTests {
       try keeper.start()
       for (id, lease) in [(3, Duration.seconds(1)), (4, .seconds(30))] {
         record.grant(id, generation: 1)
-        keeper.handle(.take(id, 1, lease))
+        keeper.handle(.take(id, 1, lease, announcing: true))
       }
       let end = try #require(record.leaseEnd(3))
       #expect(eventually { Clock.now() > end })

@@ -70,6 +70,77 @@ extension NodeSettings {
   }
 }
 
+extension NodeSettings {
+  /// What it happened to, by name.
+  public func subject(of occurrence: Occurrence) -> EventSubject {
+    switch occurrence {
+    case .became(_, let vip, _), .notice(let vip, _), .addressPutBack(let vip), .addressRefused(let vip, _),
+      .addressLost(let vip), .revoked(let vip), .claimed(_, _, let vip), .duplicate(_, let vip),
+      .preparationFailed(let vip, _):
+      EventSubject(vip: vips[vip].name)
+    case .backend(_, let service, let backend, _):
+      EventSubject(
+        vip: vips[services[service].vip].name, service: services[service].name,
+        backend: services[service].backends[backend])
+    case .allBackendsDown(let service), .backendsAgain(let service):
+      EventSubject(vip: vips[services[service].vip].name, service: services[service].name)
+    case .tracker(let tracker, _, _), .trackerDamped(let tracker, _), .trackerCalm(let tracker):
+      EventSubject(tracker: trackers.indices.contains(tracker) ? trackers[tracker].name : nil)
+    case .peer(let peer, _): EventSubject(peer: peers.indices.contains(peer) ? peers[peer] : nil)
+    case .handOver(let vip, let to), .handedOver(let vip, let to, _), .handOverFailed(let vip, let to, _):
+      EventSubject(vip: vips[vip].name, peer: to)
+    case .standby, .resumed, .stopping: EventSubject()
+    }
+  }
+}
+
+extension Occurrence {
+  public var kind: Kind {
+    switch self {
+    case .became(let state, _, _):
+      switch state {
+      case .initialize: .initialize
+      case .backup: .backup
+      case .active: .active
+      case .fault: .fault
+      }
+    case .notice: .notice
+    case .backend(let state, _, _, _):
+      switch state {
+      case .up: .backendUp
+      case .down: .backendDown
+      case .draining, .disabled, .unknown: .backendChanged
+      }
+    case .allBackendsDown: .serviceDown
+    case .backendsAgain: .serviceUp
+    case .addressPutBack: .addressPutBack
+    case .addressRefused: .addressRefused
+    case .addressLost: .addressLost
+    case .revoked: .revoked
+    case .claimed, .duplicate: .addressConflict
+    case .preparationFailed: .hookFailed
+    case .tracker(_, let isGood, _): isGood ? .trackerGood : .trackerBad
+    case .trackerDamped: .trackerBad
+    case .trackerCalm: .trackerGood
+    case .peer(_, let isUp): isUp ? .peerUp : .peerDown
+    case .handOver, .handedOver, .handOverFailed: .move
+    case .standby: .standby
+    case .resumed: .resumed
+    case .stopping: .stopping
+    }
+  }
+
+  /// Why, where that is apart from what.
+  var cause: String? {
+    switch self {
+    case .became(_, _, let reason): reason
+    case .backend(_, _, _, let message), .tracker(_, _, let message), .trackerDamped(_, let message): message
+    case .handOverFailed(_, _, let reason): reason
+    default: nil
+    }
+  }
+}
+
 public enum LogLevel: Int, Sendable, Comparable {
   case error = 3, warning = 4, notice = 5, info = 6
 

@@ -2,8 +2,10 @@ import Basis
 import Configuration
 import Control
 import Glibc
+import Guardian
 import Linux
 import Node
+import PeerLink
 import Prober
 import Proxy
 import Telemetry
@@ -49,6 +51,16 @@ struct Daemon {
     defer { folder.release() }
     let lock = try NamespaceLock()
     defer { withExtendedLifetime(lock) {} }
+    // The guardian and the lock of life come before any thread: the thread that begins its life here is the loop.
+    let record = try OwnershipRecord(capacity: OwnershipRecord.maximumCapacity)
+    try record.beginLife()
+    let isRealtime = plan.configuration.cluster.realtime
+    let guardian = try GuardianKeeper(
+      record, GuardianCommand.command(pidFile: folder.guardianFile, isRealtime: isRealtime))
+    try guardian.start()
+    // Not after a failure of the loop: then the guardian stays, and gives up what this process leaves behind.
+    var isOver = true
+    defer { if isOver { guardian.goodbye() } }
     let log = try Log()
     defer { log.close() }
 
@@ -57,26 +69,33 @@ struct Daemon {
     defer { proxy?.stop() }
     let prober = try makeProber(plan, mailbox)
     defer { prober?.stop() }
+    let link = makeLink(plan, mailbox, log)
+    defer { link?.stop() }
     let recorder = try options.record.map { try Recorder(path: $0, settings: plan.node, seed: Self.seed, log: log) }
     defer { recorder?.close() }
-    let status = StatusSource(plan, proxy: proxy, mailbox: mailbox, log: log)
+    let status = StatusSource(plan, proxy: proxy, link: link, mailbox: mailbox, log: log)
     let control = try ControlServer(path: options.socket) { request, answer in
       status.routes.handle(request, answer)
     }
     defer { control.stop() }
+    if !guardian.awaitReadiness() { log.write(.warning, "the guardian is not ready yet") }
     // Last, because it changes the network: it removes what an earlier life left behind.
     let addresses = try AddressThread(
       plan.addresses, watching: plan.watched,
-      record: try OwnershipRecord(capacity: max(1, plan.addresses.count))
+      record: record
     ) { mailbox.send(.addresses($0)) }
     defer { addresses.stop() }
 
-    let parts = Loop.Parts(addresses: addresses, proxy: proxy, prober: prober, log: log, recorder: recorder)
+    let parts = Loop.Parts(
+      addresses: addresses, proxy: proxy, prober: prober, link: link, log: log, recorder: recorder, guardian: guardian)
     log.write(.notice, "roost \(Roost.version) runs as \(plan.name) with \(options.configuration)")
     let loop = try Loop(plan, parts, mailbox: mailbox, seed: Self.seed)
     try loop.listen(to: signals) { self.reread(log) }
     ServiceManager.ready("\(plan.name): \(plan.node.vips.count) VIPs, \(plan.node.services.count) services")
+    if isRealtime { Realtime.begin(log) }
+    isOver = false
     try loop.run()
+    isOver = true
     log.write(.notice, "stopped")
   }
 
@@ -93,14 +112,18 @@ struct Daemon {
     if mistakes.hasError { throw Failure.mistakes(mistakes) }
     guard let name = configuration.nodeName(on: host) else { throw Failure.cannot("this machine is none of the nodes") }
     let interfaces = configuration.vips.map { configuration.interface(of: $0, node: name, on: host) ?? "" }
-    return DaemonPlan(configuration, name: name, interfaces: interfaces)
+    guard configuration.vips.count <= OwnershipRecord.maximumCapacity else {
+      throw Failure.cannot("one node takes at most \(OwnershipRecord.maximumCapacity) VIPs")
+    }
+    return try DaemonPlan(configuration, name: name, interfaces: interfaces)
   }
 
   private func makeProxy(_ plan: DaemonPlan) throws -> ProxyEngine? {
-    guard !plan.proxied.isEmpty else { return nil }
+    let services = plan.proxied.compactMap { $0 }
+    guard !services.isEmpty else { return nil }
     var options = ProxyOptions()
     options.workers = self.options.workers
-    let proxy = try ProxyEngine(services: plan.proxied, options: options)
+    let proxy = try ProxyEngine(services: services, options: options)
     try proxy.start()
     return proxy
   }
@@ -111,6 +134,17 @@ struct Daemon {
     return try Prober(probes.map(\.target)) { index, number, result in
       let probe = probes[index]
       mailbox.send(.event(.check(service: probe.service, backend: probe.backend, probe: number, result)))
+    }
+  }
+
+  /// VRRP is enough without the link, so what stands in its way is told and stops nothing.
+  private func makeLink(_ plan: DaemonPlan, _ mailbox: Mailbox<Loop.Message>, _ log: Log) -> PeerLink? {
+    guard let settings = PeerLinkSettings(plan) else { return nil }
+    do throws(PeerLinkError) {
+      return try PeerLink(settings) { mailbox.send(.peer($0)) }
+    } catch {
+      log.write(.error, "there is no peer link: \(error)")
+      return nil
     }
   }
 

@@ -1,7 +1,7 @@
 import Glibc
 import Linux
 
-/// The folder that belongs to one running daemon: `daemon.pid`, locked for as long as the daemon lives.
+/// The folder that belongs to one running daemon: `daemon.pid`, locked for as long as the daemon lives, and `guardian.pid`.
 final class StateFolder {
   let path: String
   private let lock: Int32
@@ -20,6 +20,9 @@ final class StateFolder {
     }
     lock = descriptor
   }
+
+  /// The guardian's, locked for as long as it lives.
+  var guardianFile: String { path + "/guardian.pid" }
 
   /// Polite end: the pid file goes; the folder stays.
   func release() {

@@ -3,6 +3,7 @@ import Configuration
 import Control
 import Linux
 import Node
+import PeerLink
 import Proxy
 import Synchronization
 import Telemetry
@@ -13,13 +14,15 @@ import Wire
 struct StatusSource: Sendable {
   private let plan: DaemonPlan
   private let proxy: ProxyEngine?
+  private let link: PeerLink?
   private let mailbox: Mailbox<Loop.Message>
   private let log: Log
   private let started = Clock.now()
 
-  init(_ plan: DaemonPlan, proxy: ProxyEngine?, mailbox: Mailbox<Loop.Message>, log: Log) {
+  init(_ plan: DaemonPlan, proxy: ProxyEngine?, link: PeerLink?, mailbox: Mailbox<Loop.Message>, log: Log) {
     self.plan = plan
     self.proxy = proxy
+    self.link = link
     self.mailbox = mailbox
     self.log = log
   }
@@ -43,16 +46,27 @@ struct StatusSource: Sendable {
     return StatusReport(
       node: plan.name, version: Roost.version, uptime_ms: (snapshot.now - started).milliseconds,
       config_hash: plan.configuration.hash,
-      loop: .init(
-        turns: snapshot.statistics.turns, late_max_ms: snapshot.statistics.latenessMaximum.milliseconds),
-      vips: snapshot.node.vips.indices.map { vip(snapshot.node.vips[$0], unsent: snapshot.unsent[$0], clock) },
-      services: snapshot.node.services.indices.map { service($0, snapshot.node, traffic, clock) },
+      loop: loop(snapshot.statistics, guardian: snapshot.guardian),
+      vips: snapshot.node.vips.indices.filter { !snapshot.node.vips[$0].settings.isVacant }.map {
+        vip(snapshot.node.vips[$0], unsent: snapshot.unsent[$0], snapshot.authentication[$0], clock)
+      },
+      services: snapshot.node.services.indices.compactMap { service($0, snapshot.node, traffic, clock) },
       peers: peers(snapshot))
+  }
+
+  private func loop(_ statistics: ReactorStatistics, guardian: Int32?) -> StatusReport.Loop {
+    StatusReport.Loop(
+      turns: statistics.turns, late_max_ms: statistics.latenessMaximum.milliseconds,
+      late_p50_ms: statistics.lateness(ofShare: 0.5).milliseconds,
+      late_p99_ms: statistics.lateness(ofShare: 0.99).milliseconds,
+      late_buckets: statistics.latenessBuckets.indices.map { statistics.latenessBuckets[$0] }, guardian_pid: guardian)
   }
 
   // MARK: VIPs
 
-  private func vip(_ vip: VirtualAddress, unsent: UInt64, _ clock: Times) -> StatusReport.VIP {
+  private func vip(
+    _ vip: VirtualAddress, unsent: UInt64, _ authentication: AuthenticationCounters?, _ clock: Times
+  ) -> StatusReport.VIP {
     var owner: String?
     if vip.state == .active {
       owner = plan.name
@@ -63,13 +77,22 @@ struct StatusSource: Sendable {
       name: vip.settings.name, addresses: vip.settings.addresses.map(\.description), interface: vip.settings.interface,
       state: vip.state.rawValue, owner: owner, priority: vip.router.map { Int($0.settings.priority) },
       since: vip.since.map(clock.text), reason: vip.reason, announcements: vip.announcements,
-      interval_ms: vip.router.map { $0.interval.milliseconds }, adverts: adverts(vip.router, unsent))
+      interval_ms: vip.router.map { $0.interval.milliseconds }, adverts: adverts(vip.router, unsent, authentication))
   }
 
-  private func adverts(_ router: VirtualRouter?, _ unsent: UInt64) -> [String: UInt64] {
+  private func adverts(
+    _ router: VirtualRouter?, _ unsent: UInt64, _ authentication: AuthenticationCounters?
+  ) -> [String: UInt64] {
     guard let counters = router?.counters else { return [:] }
     var adverts = ["sent": counters.sent, "accepted": counters.accepted]
     if unsent > 0 { adverts["not sent"] = unsent }
+    if let authentication {
+      adverts["authenticated"] = authentication.verified
+      if authentication.unauthenticated > 0 { adverts["not authenticated"] = authentication.unauthenticated }
+      for reason in AuthenticationDiscard.allCases where authentication[reason] > 0 {
+        adverts["discarded: \(reason)"] = authentication[reason]
+      }
+    }
     for reason in Discard.allCases where counters[reason] > 0 { adverts["discarded: \(reason)"] = counters[reason] }
     return adverts
   }
@@ -84,8 +107,10 @@ struct StatusSource: Sendable {
 
   private func service(
     _ index: Int, _ node: Node, _ traffic: [ServiceSnapshot], _ clock: Times
-  ) -> StatusReport.Service {
-    let configured = plan.configuration.services[index]
+  ) -> StatusReport.Service? {
+    guard plan.arrangement.services.indices.indices.contains(index), let configured = plan.service(index) else {
+      return nil
+    }
     let state = node.services[index]
     let carried = plan.proxyIndices[index].filter(traffic.indices.contains).map { traffic[$0] }
     return StatusReport.Service(
@@ -123,19 +148,43 @@ struct StatusSource: Sendable {
 
   // MARK: Peers
 
-  /// VRRP hears owners only, so a peer that is a backup of everything is not known to be there.
+  /// By the peer link where there is one; else by VRRP, which hears owners only, so a peer that is a backup of everything is not known
+  /// to be there.
   private func peers(_ snapshot: Loop.Snapshot) -> [StatusReport.Peer] {
-    plan.configuration.cluster.nodes.filter { $0.name != plan.name }.map { peer in
+    let linked = link?.snapshot() ?? []
+    return plan.configuration.cluster.nodes.filter { $0.name != plan.name }.map { peer in
       let heard = snapshot.node.vips
         .compactMap { $0.router?.owner }
         .filter { peer.addresses.contains($0.address) }
         .map(\.heard).max()
       let longest = snapshot.node.vips.compactMap { $0.router?.interval }.max() ?? .seconds(1)
-      let silence = heard.map { snapshot.now - $0 }
-      let isHeard = silence.map { $0 < longest * 3 } ?? false
-      return StatusReport.Peer(
+      let isHeard = heard.map { snapshot.now - $0 < longest * 3 } ?? false
+      var report = StatusReport.Peer(
         name: peer.name, address: peer.addresses.first?.description ?? "", state: isHeard ? "up" : "unknown",
-        last_seen_ms: silence?.milliseconds)
+        last_seen_ms: heard.map { (snapshot.now - $0).milliseconds })
+      if let status = linked.first(where: { $0.name == peer.name }) { report.add(status, at: snapshot.now, plan) }
+      return report
+    }
+  }
+}
+
+extension StatusReport.Peer {
+  /// What the peer link knows.
+  fileprivate mutating func add(_ status: PeerLinkStatus, at now: Instant, _ plan: DaemonPlan) {
+    state = status.state == .up ? "up" : state == "up" ? "adverts only" : "down"
+    if let seen = status.lastSeen { last_seen_ms = min(last_seen_ms ?? .infinity, max(0, (now - seen).milliseconds)) }
+    round_trip_ms = status.roundTrip?.milliseconds
+    bytes_in = status.bytesIn
+    bytes_out = status.bytesOut
+    dropped = status.dropped
+    version = status.hello?.software
+    config_hash = status.hello?.configuration
+    if status.state != .up, !status.reason.isEmpty {
+      warning = status.reason
+    } else if let hash = config_hash, hash != plan.configuration.hash {
+      warning = "its configuration differs from this node's"
+    } else if let version, version != Roost.version {
+      warning = "it runs version \(version), this node \(Roost.version)"
     }
   }
 }

@@ -56,7 +56,8 @@ final class AddressKeeper {
   var table: InterfaceTable { watch.table }
 
   init(
-    _ vips: [AddressThread.VIP], watching: [String], _ record: OwnershipRecord,
+    _ vips: [AddressThread.VIP], watching: [String], _ record: OwnershipRecord, journal: String? = nil,
+    counting: CounterBox = CounterBox(),
     report: @escaping @Sendable (AddressThread.Report) -> Void
   ) throws(SystemError) {
     self.record = record
@@ -92,7 +93,7 @@ final class AddressKeeper {
 
   func handle(_ command: AddressThread.Command) {
     switch command {
-    case .take(let vip, let generation, let lease):
+    case .take(let vip, let generation, let lease, _):
       flush()
       // An interface that was made a moment ago is known only after this.
       readChanges()
@@ -109,6 +110,7 @@ final class AddressKeeper {
       {
         for address in entries[entry].vip.addresses { announce(address, entry, link) }
       }
+    case .configure: flush()
     case .stop: flush()
     }
   }
@@ -281,7 +283,7 @@ final class AddressKeeper {
       for address in entry.vip.addresses {
         for link in table.links where !link.isLoopback && table.hasVIP(address, on: link.index) {
           if perform(.remove, address, on: link.index) == 0 {
-            report(.swept(entry.vip.id, address, link.name))
+            report(.swept(.address(address, interface: link.name)))
           }
         }
       }

@@ -29,6 +29,9 @@ public struct InterfaceState: Sendable, Hashable {
   public var mtu: Int
   /// In the kernel's order, without VIPs.
   public var addresses: [Address]
+  /// Something was received there since the carrier rose, as far as this was watched: a switch port that has just come up may
+  /// swallow everything for half a minute. Always true of the loopback interface.
+  public var hasReceived = false
 
   public var exists: Bool { index != 0 }
 
