@@ -21,6 +21,14 @@ extension NodeSettings {
       "vip \(vips[vip].name): the kernel refused the address on \(vips[vip].interface) (errno \(code)); trying again"
     case .addressLost(let vip):
       "vip \(vips[vip].name): the address is gone, so this node makes way"
+    case .revoked(let vip):
+      "vip \(vips[vip].name): the guardian gave it up while this process was stalled; another node may own it"
+    case .claimed(let address, let mac, let vip):
+      "vip \(vips[vip].name): \(mac) announces \(address), which this node owns; announced again (find that machine: two have the address)"
+    case .duplicate(let address, let vip):
+      "vip \(vips[vip].name): another machine on \(vips[vip].interface) has \(address); left to it, and tried again later"
+    case .preparationFailed(let vip, let timedOut):
+      "vip \(vips[vip].name): the command before-announcing \(timedOut ? "did not end in time" : "failed"); announced all the same"
     case .stopping:
       "stopping"
     }
@@ -29,8 +37,9 @@ extension NodeSettings {
   /// How loud the line is: a syslog level, as systemd's journal reads it from "<N>" before a line.
   public func level(of occurrence: Occurrence) -> LogLevel {
     switch occurrence {
-    case .became(.fault, _, _), .allBackendsDown, .addressRefused, .addressLost: .error
-    case .backend(.down, _, _, _), .addressPutBack, .notice: .warning
+    case .became(.fault, _, _), .allBackendsDown, .addressRefused, .addressLost, .revoked, .duplicate: .error
+    case .preparationFailed: .error
+    case .backend(.down, _, _, _), .addressPutBack, .notice, .claimed: .warning
     case .became, .backend, .backendsAgain, .stopping: .notice
     }
   }

@@ -174,7 +174,7 @@ extension World {
     case .transmit(let vip, let message, let destination):
       trace.add(UInt64(truncatingIfNeeded: 1 << 32 | vip << 16 | message.count))
       transmit(message, vip: vip, to: destination, from: node)
-    case .take(let vip, let generation, let lease): order(.take, vip, generation, lease, node)
+    case .take(let vip, let generation, let lease, _): order(.take, vip, generation, lease, node)
     case .renew(let vip, let generation, let lease): order(.renew, vip, generation, lease, node)
     case .release(let vip, let generation):
       kernels[node].end(generation, of: vip)
@@ -190,7 +190,7 @@ extension World {
       trace.add(UInt64(truncatingIfNeeded: 8 << 32 | backend << 8 | (state == .up ? 1 : 0)))
       if picture.holds(node, 0) { witness.backend(backend, isUp: state == .up, at: now) }
     case .report: break
-    case .askWitnesses, .tell, .prepare, .answer: break
+    case .askWitnesses, .tell, .prepare, .configure, .answer: break
     case .stopped: stopped(node)
     }
   }

@@ -52,8 +52,6 @@ extension Loop {
     for vip in settings.vips.indices {
       guard let generation = record.deposed(vip) else { continue }
       give(.address(vip: vip, .revoked(generation: generation)), at: now)
-      // A control plane that makes nothing of it takes it for a loss.
-      if node.vips[vip].isHeld { give(.address(vip: vip, .vanished(generation: generation)), at: now) }
       record.acknowledge(vip, generation: generation)
     }
     fence.isMute = false
