@@ -92,6 +92,10 @@ final class Stage {
   }
 }
 
+extension Stage {
+  func hasNoVIPSoon() -> Bool { eventually { (try? hasVIP()) == false } }
+}
+
 /// A real `roost run`.
 final class Daemon {
   let name: String
