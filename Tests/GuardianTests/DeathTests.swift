@@ -8,7 +8,7 @@ import Testing
 struct DeathTests {
   /// A daemon that owns the VIP, with a guardian, and what is seen of both.
   private func story(
-    interval: String = "100ms", lease: String = "30",
+    interval: String = "100ms", lease: String = "30s",
     _ body: (Stage, Daemon, _ guardian: Int32, Capture, AddressLog) throws -> Void
   ) throws {
     try Stage.run { stage in
@@ -84,7 +84,7 @@ struct DeathTests {
   }
 
   @Test func `when both are killed the kernel's lease removes the address`() throws {
-    try story(lease: "2") { stage, daemon, guardian, capture, _ in
+    try story(lease: "2s") { stage, daemon, guardian, capture, _ in
       // Without a moment in which one sees the other die.
       kill(guardian, SIGSTOP)
       daemon.signal(SIGKILL)

@@ -121,7 +121,9 @@ struct DivertTests {
       let to = IPAddress(destination)!
       let from = IPAddress(to.family == .ipv4 ? "10.9.0.1" : "fe80::1")!
       let index = Int32(if_nametoindex("eth0"))
-      let received = try stage.on(stage.there) { try VRRPSocket(interface: "eth0", index: Int32(if_nametoindex("eth0")), family: to.family) }
+      let received = try stage.on(stage.there) {
+        try VRRPSocket(interface: "eth0", index: Int32(if_nametoindex("eth0")), family: to.family)
+      }
       let socket = try VRRPSocket(interface: "eth0", index: index, family: to.family)
       let sender = try VRRPSocket(sendingOn: index, family: to.family)
       let message: (UInt8) -> [UInt8] = { [0x31, $0, 0, 1, 0, 100, 0, 0, 10, 9, 0, 100] }

@@ -83,7 +83,8 @@ struct GuardianMessageTests {
         interval: .milliseconds(100), hasServices: true, addresses: [v4, v6], interface: 3, farewells: [],
         key: .init(id: 9, bytes: Array(0..<64)))),
     .charge(vip: 0, Charge(interval: nil, hasServices: false, addresses: [], interface: 0, farewells: [])),
-    .farewell(vip: 1023, .init(interface: 3, source: v4, destination: v6, message: Array(repeating: 0x31, count: 4088))),
+    .farewell(
+      vip: 1023, .init(interface: 3, source: v4, destination: v6, message: Array(repeating: 0x31, count: 4088))),
     .commit(vip: 7), .drop(vip: 7), .socket(.init(interface: 3, family: .ipv6)),
     .dropSocket(.init(interface: 3, family: .ipv4)), .goodbye, .ready,
     .released(Release(cause: .silence, vips: 3, silence: .seconds(1), farewell: .zero, erased: .milliseconds(2))),

@@ -83,7 +83,8 @@ struct Daemon {
     ) { mailbox.send(.addresses($0)) }
     defer { addresses.stop() }
 
-    let parts = Loop.Parts(addresses: addresses, proxy: proxy, prober: prober, log: log, recorder: recorder, guardian: guardian)
+    let parts = Loop.Parts(
+      addresses: addresses, proxy: proxy, prober: prober, log: log, recorder: recorder, guardian: guardian)
     log.write(.notice, "roost \(Roost.version) runs as \(plan.name) with \(options.configuration)")
     let loop = try Loop(plan, parts, mailbox: mailbox, seed: Self.seed)
     try loop.listen(to: signals) { self.reread(log) }
