@@ -310,7 +310,7 @@ extension AdvertSigner {
     other[13] = 9
     _ = gate.verdict(other)
     other[13] = 1
-    other[51] ^= 1
+    other[39] ^= 1
     _ = gate.verdict(other)
     for reason in AuthenticationDiscard.allCases { #expect(gate.counters[reason] == 1, "\(reason)") }
     #expect(gate.counters.discarded == 6 && gate.counters.verified == 1)

@@ -137,13 +137,16 @@ extension AdvertGates.Refusal {
   func text(vip name: String) -> String {
     let more = untold > 0 ? " (and \(untold) more since this was last said)" : ""
     guard let cause else {
-      return "vip \(name): the clock of \(source) differs by \(skewSeconds ?? 0) s; soon its adverts will be dropped\(more)"
+      return
+        "vip \(name): the clock of \(source) differs by \(skewSeconds ?? 0) s; soon its adverts will be dropped\(more)"
     }
     let advice =
       switch cause {
-      case .missing: "it has no signature: somebody forges it, or a node there doesn't sign yet (auth mode receive or off)"
+      case .missing:
+        "it has no signature: somebody forges it, or a node there doesn't sign yet (auth mode receive or off)"
       case .malformed: "its signature has a form that is not known"
-      case .unknownKey: "it is signed with a key that this node doesn't have: are cluster.secret and auth.keys the same?"
+      case .unknownKey:
+        "it is signed with a key that this node doesn't have: are cluster.secret and auth.keys the same?"
       case .badTag: "its signature is wrong: somebody forges it, or the keys are not the same"
       case .stale: "it is too old or from the future: compare the clocks of the nodes, or somebody plays it back"
       case .replay: "it was sent before: somebody plays it back, or a clock was put back"
