@@ -185,7 +185,8 @@ final class Loop {
   }
 
   private func receive(_ report: PeerLinkReport) {
-    if let (level, text) = report.text(settings, hash: hash) { parts.log.write(level, text) }
+    // What a peer says of itself is not trusted to be fit for a terminal.
+    if let (level, text) = report.text(settings, hash: hash) { parts.log.write(level, printable(text)) }
     switch report {
     case .up(let peer, let hello):
       elections.learn(keys: hello.advertKeys, of: peer)
