@@ -6,15 +6,25 @@ import Wire
 
 extension World {
   mutating func order(
-    _ kind: Order.Kind, _ vip: Int, _ generation: UInt64, _ lease: Duration?, _ node: Int
+    _ kind: Order.Kind, _ vip: Int, _ generation: UInt64, _ lease: Duration?, _ node: Int,
+    announcing: Bool = true
   ) {
     trace.add(UInt64(truncatingIfNeeded: 2 << 32 | vip))
     trace.add(generation)
     let work = lockWait()
     let slot = jobs.put(
-      .order(Order(kind: kind, vip: vip, generation: generation, lease: lease?.nanoseconds, work: work)))
+      .order(Order(kind: kind, vip: vip, generation: generation, lease: lease?.nanoseconds, announces: announcing, work: work)))
     let time = kernels[node].queue(now: now, pause: 5000 + Int64(random.next(below: 15_000)), work: work)
     queue.add(.address, at: time, node: node, life: daemons[node].life, slot: slot)
+  }
+
+  /// Other addresses of a VIP that is owned: those that are new are added, and the loop hears of it.
+  mutating func configure(_ vip: Int, _ node: Int) {
+    guard kernels[node].places.indices.contains(vip) else { return }
+    let place = kernels[node].places[vip]
+    guard place.isPresent, place.isOwner(place.held) else { return }
+    let until = place.until.map { Instant(nanoseconds: $0) }
+    later(.address(vip: vip, .added(generation: place.held, until: until)), after: lockWait(), node)
   }
 
   /// How long a message to the kernel takes: somebody else may hold its lock for up to 20 ms.
@@ -96,7 +106,7 @@ extension World {
     let generation = order.generation
     switch outcome {
     case .added(let until):
-      announced(order.vip, by: node)
+      if order.announces { announced(order.vip, by: node) }
       deliver(.address(vip: order.vip, .added(generation: generation, until: instant(until))), to: node)
     case .renewed(let until):
       deliver(.address(vip: order.vip, .renewed(generation: generation, until: instant(until))), to: node)

@@ -267,10 +267,10 @@ extension World {
       trace.add(UInt64(truncatingIfNeeded: 1 << 32 | vip << 16 | message.count))
       adverts.said(message, of: vip, to: destination, by: node)
       transmit(message, vip: vip, to: destination, from: node)
-    case .take(let vip, let generation, let lease):
+    case .take(let vip, let generation, let lease, let announcing):
       kernels[node].with(vip) { $0.grant(generation) }
       checkIsolation(node, vip)
-      order(.take, vip, generation, lease, node)
+      order(.take, vip, generation, lease, node, announcing: announcing)
     case .renew(let vip, let generation, let lease): order(.renew, vip, generation, lease, node)
     case .release(let vip, let generation):
       // From this moment the generation is over.
@@ -291,6 +291,7 @@ extension World {
       guard picture.network.canSpeak(node) else { break }
       later(.witness(vip: vip, round: round), after: 200_000 + Int64(random.next(below: 2_000_000)), node)
     case .tell(let peer, let message): tell(message, to: peer < node ? peer : peer + 1, from: node)
+    case .configure(let vip, _): configure(vip, node)
     case .prepare(let vip, let generation):
       let time = 1_000_000 + Int64(random.next(below: 20_000_000))
       later(.prepared(vip: vip, generation: generation, succeeded: true), after: time, node)

@@ -317,7 +317,7 @@ extension Effect {
   /// The VIP of which something is said to the world, or done on the interface.
   fileprivate var vipSpokenOf: Int? {
     switch self {
-    case .transmit(let vip, _, _), .take(let vip, _, _), .renew(let vip, _, _), .release(let vip, _),
+    case .transmit(let vip, _, _), .take(let vip, _, _, _), .renew(let vip, _, _), .release(let vip, _),
       .announce(let vip, _), .closeConnections(let vip, _, _):
       vip
     default: nil

@@ -216,7 +216,7 @@ final class Loop {
         // Not at once: the node is in the middle of an event.
         mailbox.send(.unheard(interface: settings.vips[vip].interface, error))
       }
-    case .take(let vip, let generation, let lease):
+    case .take(let vip, let generation, let lease, _):
       if let proxy = parts.proxy, !proxyIndices[vip].isEmpty { proxy.resume(proxyIndices[vip]) }
       parts.addresses.take(vip, generation: generation, lease: lease)
     case .renew(let vip, let generation, let lease):
@@ -233,7 +233,7 @@ final class Loop {
       backendChanged(service: service, backend: backend, state)
     case .report(let occurrence):
       parts.log.write(settings.level(of: occurrence), settings.text(of: occurrence))
-    case .askWitnesses, .tell, .prepare, .answer: break
+    case .askWitnesses, .tell, .prepare, .configure, .answer: break
     case .stopped: reactor.stop()
     }
   }
