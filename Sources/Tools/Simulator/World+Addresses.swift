@@ -13,7 +13,9 @@ extension World {
     trace.add(generation)
     let work = lockWait()
     let slot = jobs.put(
-      .order(Order(kind: kind, vip: vip, generation: generation, lease: lease?.nanoseconds, announces: announcing, work: work)))
+      .order(
+        Order(
+          kind: kind, vip: vip, generation: generation, lease: lease?.nanoseconds, announces: announcing, work: work)))
     let time = kernels[node].queue(now: now, pause: 5000 + Int64(random.next(below: 15_000)), work: work)
     queue.add(.address, at: time, node: node, life: daemons[node].life, slot: slot)
   }
@@ -145,8 +147,11 @@ extension World {
     queue.add(.compare, at: time, node: node, life: daemons[node].life, slot: vip)
   }
 
+  /// Marks a look that was put off once, in an entry's slot.
+  private static var second: UInt32 { 1 << 16 }
+
   mutating func compare(_ node: Int, _ entry: Entry) {
-    let vip = Int(entry.slot)
+    let vip = Int(entry.slot & 0xFFFF)
     guard daemons[node].life == entry.life else { return }
     if daemons[node].state == .stalled { return daemons[node].heldSteps.append(entry) }
     guard daemons[node].state == .running else { return }
@@ -155,10 +160,15 @@ extension World {
     case nil: break
     case .stray: remove(node, vip)
     case .revoked:
-      // If the loop ended it, its order is on the way.
-      guard place.deposed == place.held else { break }
+      // If the loop ended it, its order is on the way: the thread waits for it, once.
+      let isDeposed = place.deposed == place.held
+      guard isDeposed || entry.slot & Self.second != 0 else {
+        queue.add(
+          .compare, at: now + 10_000_000, node: node, life: entry.life, slot: vip | Int(Self.second))
+        break
+      }
       remove(node, vip)
-      deliver(.address(vip: vip, .revoked(generation: place.held)), to: node)
+      if isDeposed { deliver(.address(vip: vip, .revoked(generation: place.held)), to: node) }
     case .expired:
       remove(node, vip)
       deliver(.address(vip: vip, .vanished(generation: place.held)), to: node)
@@ -197,6 +207,8 @@ extension World {
     guard kernels[node].places[vip].isPresent else { return }
     kernels[node].with(vip) { $0.removeFromOutside() }
     setHolds(node, vip, false)
+    let place = kernels[node].places[vip]
+    if place.isOwner(place.held), picture.serves[node] { picture.robbedSince[node * vips + vip] = now }
     lookSoon(node, vip)
   }
 
@@ -204,7 +216,10 @@ extension World {
     guard picture.holds(node, vip) != holds else { return }
     picture.holds[node * vips + vip] = holds
     trace.add(UInt64(truncatingIfNeeded: 4 << 32 | node << 8 | vip))
-    if holds { movements.held(node, vip) }
+    if holds {
+      movements.held(node, vip)
+      picture.robbedSince[node * vips + vip] = nil
+    }
     if let finding = winners.changed(node, vip, holds: holds, picture) { found(finding) }
     changed()
   }
