@@ -4,6 +4,7 @@ import Control
 import Glibc
 import Linux
 import Node
+import Notify
 import PeerLink
 import Prober
 import Proxy
@@ -70,6 +71,13 @@ struct Daemon {
       plan, files, unconfirmed: recovery.unconfirmed, chronicle: chronicle, log: log
     ) { _ in throw Failure.cannot("this version takes a changed configuration only at a restart") }
     defer { coordinator.stop() }
+    let notifier = try Notifier(plan.notifications) { trouble in
+      log.write(.warning, "notification \(trouble.text)", cause: "notification \(trouble.target)")
+    }
+    defer { notifier.stop(within: .seconds(2)) }
+    chronicle.listen { event in
+      if notifier.isWanted(event.kind) { notifier.tell(event.kind, event.json) }
+    }
     if let undone = recovery.undone { chronicle.report(.undone, .warning, undone) }
     var routes = ControlRoutes()
     StatusSource(

@@ -3,6 +3,7 @@ import Basis
 import Configuration
 import Linux
 import Node
+import Notify
 import Prober
 import Proxy
 import Wire
@@ -160,6 +161,25 @@ struct DaemonPlan: Sendable {
   }
 
   // MARK: What the parts are told
+
+  /// Who is told of what happens.
+  var notifications: [NotificationTarget] {
+    configuration.notifications.map { notification in
+      let action: NotificationTarget.Action =
+        switch notification.action {
+        case .command(let command): .command(command)
+        case .webhook(let address, let authorization):
+          .webhook(
+            NotificationTarget.Webhook(
+              host: address.host, port: address.port, target: address.target,
+              // It was read when the configuration was judged. Without it the receiver says no, and that is told.
+              authorization: authorization.flatMap { try? Secret.readToken($0).get() }))
+        }
+      return NotificationTarget(
+        name: notification.name, action: action, kinds: Set(notification.kinds.map(\.rawValue)),
+        timeout: notification.timeout)
+    }
+  }
 
   private static func target(
     _ check: Configuration.Check, of service: Configuration.Service, backend: Int

@@ -3,4 +3,5 @@
 #include "clinux_proxy.h"
 #include "clinux_lab.h"
 #include "clinux_edges.h"
+#include "clinux_notify.h"
 #include "clinux_plumbing.h"
