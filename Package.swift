@@ -87,7 +87,7 @@ let package = Package(
       name: "Scenario", dependencies: ["Basis"], path: "Sources/Tools/Scenario",
       resources: [.embedInCode("BuiltIn")], swiftSettings: edge),
     .target(
-      name: "Simulator", dependencies: ["Scenario", "Node", "Basis", "Wire", "VRRP", "Health"],
+      name: "Simulator", dependencies: ["Scenario", "Node", "Peering", "Basis", "Wire", "VRRP", "Health"],
       path: "Sources/Tools/Simulator",
       swiftSettings: edge),
     .target(
@@ -110,7 +110,7 @@ let package = Package(
     .testTarget(name: "HealthTests", dependencies: ["Health", "Basis"], swiftSettings: edge),
     .testTarget(name: "BalancingTests", dependencies: ["Balancing", "Basis", "Wire"], swiftSettings: edge),
     .testTarget(name: "HTTP1Tests", dependencies: ["HTTP1"], swiftSettings: edge),
-    .testTarget(name: "NodeTests", dependencies: ["Node", "Basis", "Wire", "VRRP", "Health"], swiftSettings: edge),
+    .testTarget(name: "NodeTests", dependencies: ["Node", "Peering", "Basis", "Wire", "VRRP", "Health"], swiftSettings: edge),
     .testTarget(
       name: "ConfigurationTests", dependencies: ["Configuration", "Basis", "Wire", "VRRP", "Health", "Node"],
       exclude: ["golden"],
@@ -143,6 +143,8 @@ let package = Package(
     ),
     .testTarget(
       name: "NotifyTests", dependencies: ["Notify", "Node", "Linux", "CLinux", "Basis", "Wire"], swiftSettings: edge),
+    // The shipped unit under a real systemd; needs root.
+    .testTarget(name: "SystemdTests", dependencies: ["roost"], exclude: ["container"], swiftSettings: edge),
     // With Debian's keepalived as the peer; needs root.
     .testTarget(
       name: "InteropTests",

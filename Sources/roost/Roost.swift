@@ -24,6 +24,8 @@ struct Roost: ParsableCommand {
   static func main() {
     // A reader that goes away (`roost status | head`) is no reason to die of a signal.
     signal(SIGPIPE, SIG_IGN)
+    // Before arguments are parsed: the guardian is to be small.
+    if let guardian = GuardianCommand(CommandLine.arguments) { Glibc.exit(guardian.run()) }
     do {
       var command = try parseAsRoot()
       try command.run()

@@ -117,3 +117,54 @@ final class Reports: Sendable {
 
   func has(_ matches: (AddressThread.Report) -> Bool) -> Bool { eventually { all.contains(where: matches) } }
 }
+
+/// Runs a story with an address thread on the host `here`.
+func addressStory(
+  _ vips: [AddressThread.VIP], watching: [String] = ["eth0"], journal: String? = nil,
+  before: (TwoHosts) throws -> Void = { _ in }, _ body: (TwoHosts, AddressThread, Reports) throws -> Void
+) throws {
+  try TwoHosts.run { hosts in
+    try before(hosts)
+    let reports = Reports()
+    let record = try OwnershipRecord(capacity: 256)
+    let thread = try AddressThread(vips, watching: watching, record: record, journal: journal) { reports.append($0) }
+    defer { thread.stop() }
+    try body(hosts, thread, reports)
+  }
+}
+
+extension AddressThread {
+  /// Takes the VIP and waits until its addresses are there.
+  func takeNow(_ vip: Int, generation: UInt64, lease: Duration? = .seconds(60), _ reports: Reports) -> Bool {
+    take(vip, generation: generation, lease: lease)
+    return reports.has { if case .added(vip, generation, _) = $0 { true } else { false } }
+  }
+}
+
+/// A folder that is gone when the story is over.
+func withFolder<Result>(_ body: (String) throws -> Result) throws -> Result {
+  var template = Array("/tmp/roost-linux-tests-XXXXXX".utf8CString)
+  guard mkdtemp(&template) != nil else { throw SystemError.last("mkdtemp") }
+  let path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  defer { _ = try? shell("rm -r '\(path)'") }
+  return try body(path)
+}
+
+/// A command that runs beside the story, in the calling thread's namespace.
+struct BackgroundCommand {
+  private let file: String
+
+  func output() throws -> String {
+    #expect(try eventually { try shell("tail -n 1 '\(file)'").contains("the end") })
+    return try shell("cat '\(file)'; rm '\(file)'")
+  }
+
+  fileprivate init(_ command: String) throws {
+    file = try shell("mktemp /tmp/roost-linux-tests-XXXXXX").filter { !$0.isNewline }
+    try shell("( \(command); echo the end ) > '\(file)' 2>&1 < /dev/null &")
+  }
+}
+
+extension TwoHosts {
+  static func background(_ command: String) throws -> BackgroundCommand { try BackgroundCommand(command) }
+}

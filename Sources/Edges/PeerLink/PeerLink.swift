@@ -47,7 +47,7 @@ public final class PeerLink: Sendable {
   public func send(_ message: PeerMessage, to peer: Int) { mailbox.send(.send(message, peer: peer)) }
 
   /// What is known of each peer now, in the order of the settings.
-  public func snapshot() -> [PeerStatus] { statuses.current }
+  public func snapshot() -> [PeerLinkStatus] { statuses.current }
 
   /// Other settings: where nothing that concerns a peer is different, its connection stays.
   public func replace(_ settings: PeerLinkSettings) { mailbox.send(.replace(settings)) }

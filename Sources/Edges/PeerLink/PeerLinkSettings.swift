@@ -86,7 +86,7 @@ public enum PeerLinkReport: Sendable, Hashable {
 }
 
 /// One peer as the link sees it now.
-public struct PeerStatus: Sendable, Hashable {
+public struct PeerLinkStatus: Sendable, Hashable {
   public enum State: String, Sendable, Hashable { case down, connecting, up }
 
   public var name: String

@@ -23,7 +23,7 @@ final class PeerLoop {
     /// When to call; nil while there is a connection, and where the peer calls.
     var callAt: Instant?
     var pause: Duration
-    var status: PeerStatus
+    var status: PeerLinkStatus
   }
 
   private var settings: PeerLinkSettings
@@ -416,20 +416,20 @@ final class PeerLoop {
 
 /// What other threads may read of the peers.
 final class SharedStatuses: Sendable {
-  private let statuses = Mutex<[PeerStatus]>([])
-  func set(_ new: [PeerStatus]) { statuses.withLock { $0 = new } }
-  var current: [PeerStatus] { statuses.withLock { $0 } }
+  private let statuses = Mutex<[PeerLinkStatus]>([])
+  func set(_ new: [PeerLinkStatus]) { statuses.withLock { $0 = new } }
+  var current: [PeerLinkStatus] { statuses.withLock { $0 } }
 }
 
 extension PeerLoop.Peer {
   fileprivate init(_ peer: PeerLinkSettings.Peer, calledBy settings: PeerLinkSettings, at now: Instant) {
     self.init(
       name: peer.name, addresses: peer.addresses, connection: nil, callAt: settings.calls(peer.name) ? now : nil,
-      pause: settings.limits.pause, status: PeerStatus(name: peer.name))
+      pause: settings.limits.pause, status: PeerLinkStatus(name: peer.name))
   }
 }
 
-extension PeerStatus {
+extension PeerLinkStatus {
   /// What a connection has done, beside what those before it did.
   mutating func add(_ connection: PeerConnection) {
     if connection.phase == .up || state == .up { lastSeen = connection.lastHeard }

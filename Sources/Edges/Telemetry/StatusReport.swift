@@ -37,10 +37,24 @@ public struct StatusReport: Codable, Sendable {
   public struct Loop: Codable, Sendable {
     public var turns: UInt64
     public var late_max_ms: Double
+    /// Half of the deadlines, and 99 of 100, were acted on no later than this, to a power of two.
+    public var late_p50_ms: Double
+    public var late_p99_ms: Double
+    /// The nth counts deadlines that were acted on less than 2ⁿ µs late, and not less than half that; the last, all later ones.
+    public var late_buckets: [UInt64]
+    /// The guardian's process; absent while there is none.
+    public var guardian_pid: Int32?
 
-    public init(turns: UInt64, late_max_ms: Double) {
+    public init(
+      turns: UInt64, late_max_ms: Double, late_p50_ms: Double = 0, late_p99_ms: Double = 0, late_buckets: [UInt64] = [],
+      guardian_pid: Int32? = nil
+    ) {
       self.turns = turns
       self.late_max_ms = late_max_ms
+      self.late_p50_ms = late_p50_ms
+      self.late_p99_ms = late_p99_ms
+      self.late_buckets = late_buckets
+      self.guardian_pid = guardian_pid
     }
   }
 

@@ -2,6 +2,7 @@ import Basis
 import Configuration
 import Control
 import Glibc
+import Guardian
 import Linux
 import Node
 import Notify
@@ -53,6 +54,16 @@ struct Daemon {
     }
     let lock = try NamespaceLock()
     defer { withExtendedLifetime(lock) {} }
+    // The guardian and the lock of life come before any thread: the thread that begins its life here is the loop.
+    let record = try OwnershipRecord(capacity: OwnershipRecord.maximumCapacity)
+    try record.beginLife()
+    let isRealtime = plan.configuration.cluster.realtime
+    let guardian = try GuardianKeeper(
+      record, GuardianCommand.command(pidFile: folder.guardianFile, isRealtime: isRealtime))
+    try guardian.start()
+    // Not after a failure of the loop: then the guardian stays, and gives up what this process leaves behind.
+    var isOver = true
+    defer { if isOver { guardian.goodbye() } }
     let log = try Log()
     defer { log.close() }
 
@@ -89,21 +100,25 @@ struct Daemon {
       routes.handle(request, answer)
     }
     defer { control.stop() }
+    if !guardian.awaitReadiness() { log.write(.warning, "the guardian is not ready yet") }
     // Last, because it changes the network: it removes what an earlier life left behind.
     let addresses = try AddressThread(
       plan.addresses, watching: plan.watched,
-      record: try OwnershipRecord(capacity: max(1, plan.addresses.count))
+      record: record, journal: folder.journalFile
     ) { mailbox.send(.addresses($0)) }
     defer { addresses.stop() }
 
     let parts = Loop.Parts(
       addresses: addresses, proxy: proxy, prober: prober, link: link, log: log, chronicle: chronicle,
-      tickets: tickets, recorder: recorder)
+      tickets: tickets, recorder: recorder, guardian: guardian)
     chronicle.report(.started, .notice, "roost \(Roost.version) runs as \(plan.name) with \(options.configuration)")
     let loop = try Loop(plan, parts, mailbox: mailbox, seed: Self.seed)
     try loop.listen(to: signals) { coordinator.reload { _ in } }
     ServiceManager.ready("\(plan.name): \(plan.node.vips.count) VIPs, \(plan.node.services.count) services")
+    if isRealtime { Realtime.begin(log) }
+    isOver = false
     try loop.run()
+    isOver = true
     log.write(.notice, "stopped")
   }
 
@@ -120,6 +135,9 @@ struct Daemon {
     if mistakes.hasError { throw Failure.mistakes(mistakes) }
     guard let name = configuration.nodeName(on: host) else { throw Failure.cannot("this machine is none of the nodes") }
     let interfaces = configuration.vips.map { configuration.interface(of: $0, node: name, on: host) ?? "" }
+    guard configuration.vips.count <= OwnershipRecord.maximumCapacity else {
+      throw Failure.cannot("one node takes at most \(OwnershipRecord.maximumCapacity) VIPs")
+    }
     return try DaemonPlan(configuration, name: name, interfaces: interfaces)
   }
 

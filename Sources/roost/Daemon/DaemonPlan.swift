@@ -6,6 +6,7 @@ import Node
 import Notify
 import Prober
 import Proxy
+import Tracking
 import Wire
 
 /// What one node makes of the cluster's configuration: the control plane's settings, and the services that its proxy carries.
@@ -161,6 +162,28 @@ struct DaemonPlan: Sendable {
   }
 
   // MARK: What the parts are told
+
+  /// What is looked at outside, by the trackers' places.
+  var trackerTargets: [TrackerTarget] {
+    node.trackers.indices.map { place in
+      guard let tracker = tracker(place) else { return TrackerTarget(.none) }
+      return TrackerTarget(source(of: tracker), every: tracker.every, timeout: tracker.timeout)
+    }
+  }
+
+  private func source(of tracker: Configuration.Tracker) -> TrackerTarget.Source {
+    switch tracker.source {
+    case .vip, .service: .none
+    case .interface: tracker.interface(on: name).map { .interface($0) } ?? .none
+    case .route(let prefix, let table): .route(prefix, table: table)
+    case .file(let path): .file(path: path, .exists)
+    case .process(let name): .process(name)
+    case .command(let command, let user): .command(command, user: user)
+    case .check(let probe, let address, let port):
+      .check(
+        CheckTarget(address: address, port: port, check: Self.specification(probe), timeout: tracker.timeout))
+    }
+  }
 
   /// Who is told of what happens.
   var notifications: [NotificationTarget] {

@@ -15,6 +15,7 @@ final class Elections {
   private struct Open {
     let socket: VRRPSocket
     let registration: Reactor.Registration
+    let onReadable: (VRRPSocket) -> Void
   }
 
   /// Which VIP's virtual router a message is for: by its VRID, on one socket.
@@ -40,6 +41,10 @@ final class Elections {
   private var gates: AdvertGates
   /// What is signed is put together here, again and again.
   private var signed: [UInt8] = []
+
+  /// Told of each socket when it is opened, and before it is closed.
+  var onOpen: (VRRPSocket) -> Void = { _ in }
+  var onClose: (VRRPSocket) -> Void = { _ in }
 
   /// Longer than any advert: 8 + 255 × 16 bytes, and an IPv4 header with all its options.
   private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 8192, alignment: 16)
@@ -72,17 +77,10 @@ final class Elections {
       let key = Key(interface: interface.name, family: family)
       guard wanted.contains(key) else { continue }
       if let old = open[key], old.socket.index != interface.index {
-        reactor.unregister(old.registration)
-        open[key] = nil
+        close(key, old, reactor)
       }
       if open[key] == nil, interface.exists {
-        do throws(SystemError) {
-          let socket = try VRRPSocket(interface: interface.name, index: interface.index, family: family)
-          let registration = try reactor.register(socket.descriptor, .readable) { _ in onReadable(socket) }
-          open[key] = Open(socket: socket, registration: registration)
-        } catch {
-          refusal = error
-        }
+        refusal = open(key, index: interface.index, reactor, onReadable) ?? refusal
       }
       for vip in keys.indices where keys[vip] == key {
         sockets[vip] = open[key]?.socket
@@ -90,6 +88,50 @@ final class Elections {
         failuresInARow[vip] = 0
       }
     }
+    makeTables()
+    return refusal
+  }
+
+  private func open(
+    _ key: Key, index: Int32, _ reactor: Reactor, _ onReadable: @escaping (VRRPSocket) -> Void
+  ) -> SystemError? {
+    do throws(SystemError) {
+      let socket = try VRRPSocket(interface: key.interface, index: index, family: key.family)
+      let registration = try reactor.register(socket.descriptor, .readable) { _ in onReadable(socket) }
+      open[key] = Open(socket: socket, registration: registration, onReadable: onReadable)
+      onOpen(socket)
+      return nil
+    } catch {
+      return error
+    }
+  }
+
+  private func close(_ key: Key, _ old: Open, _ reactor: Reactor) {
+    reactor.unregister(old.registration)
+    onClose(old.socket)
+    open[key] = nil
+  }
+
+  /// Every socket anew, for the old ones lead nowhere. What waits in them is of a time that is over.
+  /// - Returns: where the kernel refuses.
+  func reopen(_ reactor: Reactor) -> [(interface: String, SystemError)] {
+    var refusals: [(interface: String, SystemError)] = []
+    for key in wanted {
+      guard let old = open[key] else { continue }
+      close(key, old, reactor)
+      if let refusal = open(key, index: old.socket.index, reactor, old.onReadable) {
+        refusals.append((key.interface, refusal))
+      }
+      for vip in keys.indices where keys[vip] == key {
+        sockets[vip] = open[key]?.socket
+        failuresInARow[vip] = 0
+      }
+    }
+    makeTables()
+    return refusals
+  }
+
+  private func makeTables() {
     tables = open.map { key, open in
       var vips = [Int](repeating: -1, count: 256)
       for vip in keys.indices where keys[vip] == key {
@@ -97,7 +139,6 @@ final class Elections {
       }
       return Table(socket: ObjectIdentifier(open.socket), vips: vips)
     }
-    return refusal
   }
 
   /// Hands every message that waits to `body`, in the order in which they came, without its signature; what is not authentic is

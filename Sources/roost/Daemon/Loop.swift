@@ -1,5 +1,6 @@
 import Basis
 import Glibc
+import Guardian
 import Linux
 import Node
 import PeerLink
@@ -40,6 +41,8 @@ final class Loop {
     let unsent: [UInt64]
     /// For each VIP, what authentication made of its adverts.
     let authentication: [AuthenticationCounters?]
+    /// The guardian's process, while there is one.
+    let guardian: Int32?
   }
 
   /// The parts that effects go to.
@@ -52,21 +55,24 @@ final class Loop {
     let chronicle: Chronicle
     let tickets: Tickets
     let recorder: Recorder?
+    let guardian: GuardianKeeper
   }
 
   private let plan: DaemonPlan
-  private var node: Node
-  private let parts: Parts
-  private let reactor: Reactor
+  private(set) var node: Node
+  let parts: Parts
+  let reactor: Reactor
   private let mailbox: Mailbox<Message>
-  private let elections: Elections
+  let elections: Elections
   private let proxyIndices: [[Int]]
   private var beats: Beats
-  private let settings: NodeSettings
+  let settings: NodeSettings
   private let hash: String
   private let started = Clock.now()
   /// The VIPs' interfaces as they were last reported.
-  private var interfaces: [String: InterfaceState] = [:]
+  private(set) var interfaces: [String: InterfaceState] = [:]
+  /// What the loop knows of the guardian's doings; see `Loop+Guardian.swift`.
+  var fence = Fence()
   private var troubles: [String: Trouble] = [:]
   /// Interfaces of VIPs of which nothing was reported yet.
   private var unseen: Set<String>
@@ -90,8 +96,11 @@ final class Loop {
   /// Runs until the node has stopped politely. Call it on the thread that is to be the loop.
   func run() throws(SystemError) {
     try mailbox.attach(to: reactor) { [unowned self] in receive($0) }
+    try attachGuardian()
     if unseen.isEmpty { give(.start, at: Clock.now()) }
     try reactor.run(
+      onWake: { [unowned self] in woke() },
+      onTurn: { [unowned self] _ in tellGuardian() },
       deadline: { [unowned self] in earlier(node.deadline, beats.next) },
       onDeadline: { [unowned self] now in
         if let due = beats.next, due <= now { beat(now) }
@@ -124,15 +133,14 @@ final class Loop {
       reply(
         Snapshot(
           plan: plan, node: node, now: Clock.now(), wall: Clock.wall(), statistics: reactor.statistics,
-          unsent: elections.failures,
-          authentication: elections.authentication))
+          unsent: elections.failures, authentication: elections.authentication, guardian: parts.guardian.pid))
     case .addresses(let report): receive(report)
     case .unheard(let interface, let error): trouble(on: interface, because: error, at: Clock.now())
     case .peer(let report): receive(report)
     }
   }
 
-  private func give(_ event: Event, at now: Instant) {
+  func give(_ event: Event, at now: Instant) {
     parts.recorder?.record(event, at: now)
     node.handle(event, at: now) { perform($0) }
   }
@@ -207,15 +215,17 @@ final class Loop {
   /// Has the sockets follow the interface, and tells the node of both.
   private func follow(_ interface: InterfaceState, at now: Instant) {
     let state = LinkState(interface, node: plan.configuration.member(plan.name))
-    if let refusal = elections.follow(interface, state, reactor, onReadable: { [unowned self] in drain($0) }) {
+    let refusal = elections.follow(interface, state, reactor, onReadable: { [unowned self] in drain($0) })
+    if let refusal {
       trouble(on: interface.name, because: refusal, at: now)
     } else {
       give(.link(interface: interface.name, state), at: now)
     }
+    for vip in settings.vips.indices where settings.vips[vip].interface == interface.name { fence.recharge(vip) }
   }
 
   /// Adverts can't be sent or heard on an interface: its elections are left, and tried again later and later.
-  private func trouble(on name: String, because error: SystemError, at now: Instant) {
+  func trouble(on name: String, because error: SystemError, at now: Instant) {
     guard let interface = interfaces[name] else { return }
     let pause = min((troubles[name]?.pause ?? Trouble.firstPause / 2) * 2, Trouble.longestPause)
     troubles[name] = Trouble(pause: pause, until: now + pause)
@@ -249,6 +259,8 @@ final class Loop {
     parts.recorder?.decided(effect)
     switch effect {
     case .transmit(let vip, let message, let destination):
+      // What was decided before the guardian's deed is no longer true.
+      guard !isDeposed else { break }
       if let error = elections.send(message, to: destination, vip: vip) {
         // Not at once: the node is in the middle of an event.
         mailbox.send(.unheard(interface: settings.vips[vip].interface, error))
@@ -256,6 +268,7 @@ final class Loop {
     case .take(let vip, let generation, let lease, _):
       if let proxy = parts.proxy, !proxyIndices[vip].isEmpty { proxy.resume(proxyIndices[vip]) }
       parts.addresses.take(vip, generation: generation, lease: lease)
+      fence.recharge(vip)
     case .renew(let vip, let generation, let lease):
       parts.addresses.renew(vip, generation: generation, lease: lease)
     case .release(let vip, let generation):
@@ -307,9 +320,10 @@ final class Loop {
       if let interface = interfaces[name] { follow(interface, at: now) }
     }
     if beats.isTimeForManager(now) { parts.log.perform { ServiceManager.beat() } }
-    guard let proxy = parts.proxy else { return }
+    guard let proxy = parts.proxy else { return record.workersBeat() }
     // At the start they have not turned yet.
     let healthy = now - started < Beats.longestSilence || proxy.haveTurned(since: now - Beats.longestSilence)
+    if healthy { record.workersBeat() }
     if healthy != node.workersAreHealthy { give(.workers(healthy: healthy), at: now) }
   }
 }

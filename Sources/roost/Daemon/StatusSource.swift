@@ -61,13 +61,20 @@ private struct StatusMaker {
     return StatusReport(
       node: plan.name, version: Roost.version, uptime_ms: (snapshot.now - started).milliseconds,
       config_hash: plan.configuration.hash,
-      loop: .init(
-        turns: snapshot.statistics.turns, late_max_ms: snapshot.statistics.latenessMaximum.milliseconds),
+      loop: loop(snapshot.statistics, guardian: snapshot.guardian),
       vips: snapshot.node.vips.indices.filter { !snapshot.node.vips[$0].settings.isVacant }.map {
         vip(snapshot.node.vips[$0], unsent: snapshot.unsent[$0], snapshot.authentication[$0], clock)
       },
       services: snapshot.node.services.indices.compactMap { service($0, snapshot.node, clock) },
       peers: peers(snapshot))
+  }
+
+  private func loop(_ statistics: ReactorStatistics, guardian: Int32?) -> StatusReport.Loop {
+    StatusReport.Loop(
+      turns: statistics.turns, late_max_ms: statistics.latenessMaximum.milliseconds,
+      late_p50_ms: statistics.lateness(ofShare: 0.5).milliseconds,
+      late_p99_ms: statistics.lateness(ofShare: 0.99).milliseconds,
+      late_buckets: statistics.latenessBuckets.indices.map { statistics.latenessBuckets[$0] }, guardian_pid: guardian)
   }
 
   // MARK: VIPs
@@ -179,7 +186,7 @@ private struct StatusMaker {
 
 extension StatusReport.Peer {
   /// What the peer link knows.
-  fileprivate mutating func add(_ status: PeerStatus, at now: Instant, _ plan: DaemonPlan) {
+  fileprivate mutating func add(_ status: PeerLinkStatus, at now: Instant, _ plan: DaemonPlan) {
     state = status.state == .up ? "up" : state == "up" ? "adverts only" : "down"
     if let seen = status.lastSeen { last_seen_ms = min(last_seen_ms ?? .infinity, max(0, (now - seen).milliseconds)) }
     round_trip_ms = status.roundTrip?.milliseconds

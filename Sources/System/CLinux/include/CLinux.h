@@ -5,3 +5,4 @@
 #include "clinux_edges.h"
 #include "clinux_notify.h"
 #include "clinux_plumbing.h"
+#include "clinux_guardian.h"
