@@ -90,8 +90,7 @@ extension Node {
     coordination.standings[vip].ownerLeft = false
     guard owner.priority >= router.priority else { return }
     // Active_Down_Interval: what this member's own timer has been set to. Whichever was heard last decides for all.
-    let skewed = router.settings.version == .v2 ? Duration.seconds(1) : router.interval
-    let until = now.later(by: router.interval * 3 + skewed * (256 - Int(router.priority)) / 256)
+    let until = now.later(by: router.longestSilence)
     for other in companions(of: vip)
     where other != vip && vips[other].router?.state == .backup && !coordination.standings[other].ownerLeft {
       elect(vip: other, .postpone(until: until), at: now, emit)

@@ -424,6 +424,11 @@ extension Node {
     let known = previous == nil && coordination.peers[peer].owns(vip) ? vips[vip].router?.owner?.address : nil
     coordination.standings[vip].leftAlone = LeftAlone(peer: peer, owner: known, previous: previous)
     elect(vip: vip, .preempt(false), at: now, emit)
+    // The old owner's priority 0 may be here already, or come now. It is not for this node, which waits as long as for an owner that has
+    // fallen silent: were the target dead, the old owner would be back before.
+    if let router = vips[vip].router, router.state == .backup {
+      elect(vip: vip, .postpone(until: now.later(by: router.longestSilence)), at: now, emit)
+    }
   }
 
   mutating func forgetLeftAlone(_ vip: Int, at now: Instant, _ emit: (Effect) -> Void) {
