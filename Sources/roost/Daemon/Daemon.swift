@@ -5,6 +5,7 @@ import Glibc
 import Guardian
 import Linux
 import Node
+import Notify
 import PeerLink
 import Prober
 import Proxy
@@ -81,6 +82,13 @@ struct Daemon {
       plan, files, unconfirmed: recovery.unconfirmed, chronicle: chronicle, log: log
     ) { _ in throw Failure.cannot("this version takes a changed configuration only at a restart") }
     defer { coordinator.stop() }
+    let notifier = try Notifier(plan.notifications) { trouble in
+      log.write(.warning, "notification \(trouble.text)", cause: "notification \(trouble.target)")
+    }
+    defer { notifier.stop(within: .seconds(2)) }
+    chronicle.listen { event in
+      if notifier.isWanted(event.kind) { notifier.tell(event.kind, event.json) }
+    }
     if let undone = recovery.undone { chronicle.report(.undone, .warning, undone) }
     var routes = ControlRoutes()
     StatusSource(
@@ -96,7 +104,7 @@ struct Daemon {
     // Last, because it changes the network: it removes what an earlier life left behind.
     let addresses = try AddressThread(
       plan.addresses, watching: plan.watched,
-      record: record
+      record: record, journal: folder.journalFile
     ) { mailbox.send(.addresses($0)) }
     defer { addresses.stop() }
 
