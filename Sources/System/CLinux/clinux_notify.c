@@ -7,8 +7,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-int clinux_pidfd_open(int32_t process) { return (int)syscall(SYS_pidfd_open, process, 0); }
-
 int clinux_resolve(const char *host, const char *port, int numeric_only, struct addrinfo **found) {
   struct addrinfo hints = {0};
   hints.ai_socktype = SOCK_STREAM;

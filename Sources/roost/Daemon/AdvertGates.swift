@@ -1,4 +1,5 @@
 import Basis
+import Crypto
 import Linux
 import VRRP
 import Wire
@@ -29,34 +30,70 @@ struct AdvertGates {
 
   private var gates: [AdvertGate?] = []
   private var signers: [AdvertSigner?] = []
-  private let windows: [Int32]
-  private let isDerived: [Bool]
+  private var windows: [Int32] = []
+  private var isDerived: [Bool] = []
+  /// What each place was made of.
+  private var origins: [Origin?] = []
   /// One place for each cause, and one for clocks, for each VIP.
-  private var silences: [Silence]
+  private var silences: [Silence] = []
   private static let causes = AuthenticationDiscard.allCases.count + 1
   private var choice: SigningKeyChoice
+  private var derivedKeys: [UInt8]
+  private var peers: Int
 
-  init(_ routers: [Settings?], _ secrets: ClusterSecrets, peers: Int, at now: Instant) {
-    isDerived = secrets.isDerived
-    var windows: [Int32] = []
-    for (router, settings) in zip(routers, secrets.authentication) {
-      if let router, settings.mode != .off {
-        gates.append(AdvertGate(settings, for: router))
-        signers.append(AdvertSigner(settings, for: router))
-      } else {
-        gates.append(nil)
-        signers.append(nil)
-      }
-      if case .window(let window) = settings.freshness {
-        windows.append(Int32(clamping: window.components.seconds))
-      } else {
-        windows.append(.max)
-      }
-    }
-    self.windows = windows
-    silences = Array(repeating: Silence(), count: gates.count * Self.causes)
-    choice = SigningKeyChoice(keys: secrets.derivedIDs, peers: peers, at: now)
+  private struct Origin: Equatable {
+    let mode: AuthenticationMode
+    let keys: [AdvertKey]
+    let router: Settings
+  }
+
+  /// - Parameter keys: the numbers of those that are derived from the cluster's secrets, newest first.
+  init(keys: [UInt8], peers: Int, at now: Instant) {
+    choice = SigningKeyChoice(keys: keys, peers: peers, at: now)
+    derivedKeys = keys
+    self.peers = peers
+  }
+
+  /// The cluster has these keys and so many other nodes now.
+  mutating func configure(keys: [UInt8], peers: Int, at now: Instant) {
+    guard keys != derivedKeys || peers != self.peers else { return }
+    choice = SigningKeyChoice(keys: keys, peers: peers, at: now)
+    derivedKeys = keys
+    self.peers = peers
     chooseKeys(at: now)
+  }
+
+  /// What a place has from now on. Where nothing is different, nothing that was heard is forgotten.
+  mutating func configure(_ vip: Int, _ router: Settings?, _ secrets: ClusterSecrets) {
+    while gates.count <= vip {
+      gates.append(nil)
+      signers.append(nil)
+      windows.append(.max)
+      isDerived.append(false)
+      origins.append(nil)
+      silences += Array(repeating: Silence(), count: Self.causes)
+    }
+    let settings = secrets.authentication.indices.contains(vip) ? secrets.authentication[vip] : .off
+    var origin: Origin?
+    if let router, settings.mode != .off {
+      origin = Origin(mode: settings.mode, keys: secrets.advertKeys[vip], router: router)
+    }
+    guard origin != origins[vip] else { return }
+    origins[vip] = origin
+    gates[vip] = origin.map { AdvertGate(settings, for: $0.router) }
+    signers[vip] = origin.flatMap { AdvertSigner(settings, for: $0.router) }
+    isDerived[vip] = origin != nil && secrets.isDerived[vip]
+    windows[vip] = .max
+    if case .window(let window) = settings.freshness { windows[vip] = Int32(clamping: window.components.seconds) }
+    let now = Clock.now()
+    chooseKeys(at: now)
+  }
+
+  /// The key that signs the adverts of a VIP; nil where they are not signed.
+  func signingKey(of vip: Int) -> AdvertKey? {
+    guard let origin = origins.indices.contains(vip) ? origins[vip] : nil, signers[vip] != nil else { return nil }
+    let index = isDerived[vip] ? choice.index(at: Clock.now()) : 0
+    return origin.keys.indices.contains(index) ? origin.keys[index] : origin.keys.first
   }
 
   /// Whether there is anything to do at all.

@@ -83,7 +83,10 @@ extension Loop {
     }
     return Charge(
       interval: interval, hasServices: self.settings.services.contains { $0.vip == vip }, addresses: settings.addresses,
-      interface: interface.index, farewells: farewells)
+      interface: interface.index, farewells: farewells,
+      key: elections.signingKey(of: vip).map { key in
+        Charge.Key(id: key.id, bytes: key.bytes.withBytes { Array($0) })
+      })
   }
 
   private func receive(_ report: GuardianKeeper.Report) {
