@@ -122,6 +122,8 @@ struct AdvertGates {
   /// The sequence of the last advert that was signed, for who signs after this process: nil before the first.
   func lastSequence(of vip: Int) -> UInt64? { signers.indices.contains(vip) ? signers[vip]?.last.rawValue : nil }
 
+  func signingKey(of vip: Int) -> Int? { signers.indices.contains(vip) ? signers[vip]?.signingKey : nil }
+
   /// The peer has said which keys it has.
   mutating func learn(_ keys: [UInt8], of peer: Int, at now: Instant) {
     choice.learn(keys, of: peer)

@@ -158,6 +158,9 @@ extension Elections {
   /// The sequence of the last signed advert of a VIP, for the guardian to sign after it.
   func lastSequence(of vip: Int) -> UInt64? { gates.lastSequence(of: vip) }
 
+  /// Which of the VIP's keys signs now; nil where none does. An index into `ClusterSecrets.advertKeys[vip]`.
+  func signingKey(of vip: Int) -> Int? { gates.signingKey(of: vip) }
+
   /// A peer has said with which keys it verifies adverts.
   func learn(keys: [UInt8], of peer: Int) { gates.learn(keys, of: peer, at: Clock.now()) }
 
