@@ -180,6 +180,29 @@ import Wire
     #expect(Int64(two.link.snapshot()[0].bytesIn) <= 200_000 + 100_000 * seconds + 65_536)
   }
 
+  @Test func `A peer that says too much is heard so often and no more`() throws {
+    let two = try listener {
+      $0.limits.messagesPerSecond = 100
+      $0.limits.messageBurst = 200
+      $0.limits.silence = .seconds(60)
+    }
+    defer { two.link.stop() }
+    let talker = try stranger(name: "lb1")
+    _ = try talker.shakeHands()
+    let begin = Clock.now()
+    try talker.say(hello())
+    let piece = (0..<100).flatMap { PeerFrame.message(.prepare(vip: "web", move: $0)).encoded }
+    _ = fcntl(talker.socket, F_SETFL, fcntl(talker.socket, F_GETFL) | O_NONBLOCK)
+    // 200,000 messages, of which the kernel holds what it likes.
+    for _ in 0..<2000 where try talker.say(piece) {}
+    eventually("heard") { two.link.snapshot()[0].messagesIn >= 200 }
+    let status = two.link.snapshot()[0]
+    let seconds = UInt64((Clock.now() - begin).nanoseconds / 1_000_000_000) + 1
+    // What one read brings is taken whole: 64 KiB and a record, in messages of 19 bytes.
+    #expect(status.messagesIn <= 200 + 100 * seconds + 4400)
+    #expect(status.state == .up)
+  }
+
   @Test func `A peer that reads nothing costs so much and no more`() throws {
     let two = try listener { $0.limits.silence = .seconds(60) }
     defer { two.link.stop() }

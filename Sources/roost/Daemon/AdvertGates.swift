@@ -91,9 +91,8 @@ struct AdvertGates {
 
   /// The key that signs the adverts of a VIP; nil where they are not signed.
   func signingKey(of vip: Int) -> AdvertKey? {
-    guard let origin = origins.indices.contains(vip) ? origins[vip] : nil, signers[vip] != nil else { return nil }
-    let index = isDerived[vip] ? choice.index(at: Clock.now()) : 0
-    return origin.keys.indices.contains(index) ? origin.keys[index] : origin.keys.first
+    guard origins.indices.contains(vip), let origin = origins[vip], let index = signers[vip]?.signingKey else { return nil }
+    return origin.keys.indices.contains(index) ? origin.keys[index] : nil
   }
 
   /// Whether there is anything to do at all.
