@@ -67,7 +67,8 @@ struct Daemon {
     // Last, because it changes the network: it removes what an earlier life left behind.
     let addresses = try AddressThread(
       plan.addresses, watching: plan.watched,
-      record: try OwnershipRecord(capacity: max(1, plan.addresses.count))
+      record: try OwnershipRecord(capacity: max(1, plan.addresses.count)),
+      journal: folder.path + "/addresses.journal"
     ) { mailbox.send(.addresses($0)) }
     defer { addresses.stop() }
 

@@ -62,6 +62,8 @@ public final class AddressThread: Sendable {
     case journal(String)
     /// The firewall's table can't be loaded: VIPs that accept nothing can't be had until it can.
     case firewall(SystemError)
+    /// Another program removed the firewall's table; it is there again.
+    case firewallRestored
     /// What is known of an interface now; at the start, and after each change.
     case interface(InterfaceState)
     /// The kernel's state can't be read at present.
@@ -80,6 +82,8 @@ public final class AddressThread: Sendable {
       case revoked
       /// The configuration no longer has it, or has it on another interface.
       case reconfigured
+      /// It accepts nothing, and the firewall that has to see to it is gone.
+      case unprotected
     }
   }
 
@@ -133,6 +137,9 @@ public final class AddressThread: Sendable {
     try keeper.start()
     try reactor.register(keeper.monitorDescriptor, .readable) { _ in keeper.readChanges() }
     try reactor.register(keeper.claims.descriptor, .readable) { _ in keeper.readClaims() }
+    if let firewall = keeper.firewallWatch {
+      try reactor.register(firewall.descriptor, .readable) { _ in keeper.readFirewall() }
+    }
     try reactor.register(commands.waker.descriptor, .readable) { _ in
       commands.waker.acknowledge()
       commands.drain { command in

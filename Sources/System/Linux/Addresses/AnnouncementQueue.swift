@@ -34,8 +34,9 @@ struct AnnouncementQueue {
   }
 
   /// The next that may go now; nil where none waits, or all have to.
-  mutating func next(at now: Instant) -> Item? {
-    guard !isEmpty else { return nil }
+  /// - Parameter onlyFirst: repetitions and requests to gateways are left for later.
+  mutating func next(at now: Instant, onlyFirst: Bool = false) -> Item? {
+    guard onlyFirst ? !firsts.isEmpty : !isEmpty else { return nil }
     guard bucket.take(at: now) else {
       deadlineOfBucket = now + bucket.wait
       return nil
