@@ -226,6 +226,8 @@ struct VirtualMACTests {
       try shell("ip link del roost.51")
       #expect(reports.has { $0 == .vanished(0, 2, .interfaceLost) })
       #expect(thread.takeNow(0, generation: 3, reports))
+      let index = try #require(try InterfaceState.all().first { $0.name == "roost.51" }).index
+      #expect(reports.all.contains(.device(0, .ipv4, index: index)))
       #expect(try addresses("roost.51") == ["10.9.0.100/32"])
       #expect(try shell("cat /proc/sys/net/ipv4/conf/eth0/arp_ignore") == "1\n")
       thread.release(0, generation: 3)

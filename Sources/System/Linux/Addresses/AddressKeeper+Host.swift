@@ -122,6 +122,10 @@ extension AddressKeeper {
     guard let virtualMAC = vip.virtualMAC else { return link }
     let device = try VirtualDevice.ensure(virtualMAC, family, on: link, requests)
     watch.take(in: device)
+    if toldDevices[device.name] != device.index {
+      toldDevices[device.name] = device.index
+      report(.device(vip.id, family, index: device.index))
+    }
     if family == .ipv4 {
       for setting in VirtualDevice.parentSettings(link.name) {
         if !journal.settings.contains(where: { $0.path == setting.path }) {

@@ -80,6 +80,8 @@ final class AddressKeeper {
   /// Addresses with a wrong prefix length, or on a wrong interface, that were reported.
   var foreign: Set<Foreign> = []
   var listening: Set<Int32> = []
+  /// The devices of virtual MACs that were told, by name.
+  var toldDevices: [String: Int32] = [:]
   /// What this life may have put on this host.
   var journal = AddressJournal.ofThisHost()
   let file: JournalFile?

@@ -64,6 +64,9 @@ public final class AddressThread: Sendable {
     case firewall(SystemError)
     /// Another program removed the firewall's table; it is there again.
     case firewallRestored
+    /// The VIP's addresses of that family go on the device of this index, which has the virtual MAC. Told when the device was made, at
+    /// the start or anew, and before `.added`: whoever removes addresses in this thread's place needs it.
+    case device(Int, AddressFamily, index: Int32)
     /// What is known of an interface now; at the start, and after each change.
     case interface(InterfaceState)
     /// The kernel's state can't be read at present.
