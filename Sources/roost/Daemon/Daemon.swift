@@ -67,8 +67,7 @@ struct Daemon {
     // Last, because it changes the network: it removes what an earlier life left behind.
     let addresses = try AddressThread(
       plan.addresses, watching: plan.watched,
-      record: try OwnershipRecord(capacity: max(1, plan.addresses.count)),
-      journal: folder.path + "/addresses.journal"
+      record: try OwnershipRecord(capacity: max(1, plan.addresses.count))
     ) { mailbox.send(.addresses($0)) }
     defer { addresses.stop() }
 

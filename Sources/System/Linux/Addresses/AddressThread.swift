@@ -36,7 +36,8 @@ public final class AddressThread: Sendable {
 
   /// What happened. The first value is a VIP's number, the second the generation that it is about.
   public enum Report: Sendable, Hashable {
-    /// All addresses are on the interface, and announced or about to be as fast as neighbours can take it; the kernel takes them away at `until` unless they are renewed.
+    /// All addresses are on the interface, and announced or about to be, as fast as neighbours can take it; the kernel takes them away
+    /// at `until` unless they are renewed.
     case added(Int, UInt64, until: Instant?)
     case renewed(Int, UInt64, until: Instant?)
     case removed(Int, UInt64)
