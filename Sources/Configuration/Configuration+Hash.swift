@@ -7,12 +7,21 @@ extension Configuration {
   public var hash: String {
     var canonical = Canonical()
     canonical.add(cluster.secrets) { $0.add($1) }
+    canonical.add(cluster.port)
+    canonical.add(cluster.witnesses) { $0.add($1.description) }
+    canonical.add(cluster.realtime ? 1 : 0)
     canonical.add(cluster.nodes) { canonical, node in
       canonical.add(node.name)
       canonical.add(node.addresses) { $0.add($1.description) }
     }
     canonical.add(vips) { $0.add($1) }
     canonical.add(services) { $0.add($1) }
+    canonical.add(trackers) { $0.add($1) }
+    canonical.add(groups) { canonical, group in
+      canonical.add(group.name)
+      canonical.add(group.vips) { $0.add($1) }
+    }
+    canonical.add(notifications) { $0.add($1) }
     let digits = String(canonical.state, radix: 16)
     return String(repeating: "0", count: 16 - digits.count) + digits
   }
@@ -49,7 +58,33 @@ private struct Canonical {
   mutating func add(_ vip: Configuration.VIP) {
     add(vip.name)
     add(vip.addresses) { $0.add($1.description) }
-    switch vip.interface {
+    add(vip.interface)
+    add(vip.prefer) { $0.add($1) }
+    add(vip.lease.map { "\($0.nanoseconds)" })
+    add(vip.drain.nanoseconds)
+    add(vip.warmUp.nanoseconds)
+    add(vip.refresh.map { "\($0.nanoseconds)" })
+    add(vip.beforeAnnouncing.map { [$0] } ?? []) { canonical, hook in
+      canonical.add(hook.command) { $0.add($1) }
+      canonical.add(hook.timeout.nanoseconds)
+    }
+    add(vip.tracks) { canonical, track in
+      canonical.add(track.tracker)
+      switch track.consequence {
+      case .forbid: canonical.add(0)
+      case .lower(let amount): canonical.add(amount)
+      }
+    }
+    switch vip.election {
+    case .static: add("static")
+    case .vrrp(let router):
+      add("vrrp")
+      add(router)
+    }
+  }
+
+  private mutating func add(_ interface: Configuration.Interface) {
+    switch interface {
     case .inferred: add("inferred")
     case .named(let name):
       add("named")
@@ -60,15 +95,6 @@ private struct Canonical {
         canonical.add(choice.node)
         canonical.add(choice.interface)
       }
-    }
-    add(vip.prefer) { $0.add($1) }
-    add(vip.lease.map { "\($0.nanoseconds)" })
-    add(vip.drain.nanoseconds)
-    switch vip.election {
-    case .static: add("static")
-    case .vrrp(let router):
-      add("vrrp")
-      add(router)
     }
   }
 
@@ -82,6 +108,12 @@ private struct Canonical {
     add(router.family == .ipv4 ? 4 : 6)
     add(router.accept ? 1 : 0)
     add(router.checksum.rawValue)
+    add(router.authentication.mode.rawValue)
+    add(router.authentication.keys) { canonical, key in
+      canonical.add(key.id)
+      canonical.add(key.file)
+    }
+    add(router.virtualMAC ? 1 : 0)
   }
 
   mutating func add(_ service: Configuration.Service) {
@@ -103,8 +135,63 @@ private struct Canonical {
     add(service.limits.retries)
   }
 
-  private mutating func add(_ check: Configuration.Check) {
-    switch check.probe {
+  mutating func add(_ tracker: Configuration.Tracker) {
+    add(tracker.name)
+    switch tracker.source {
+    case .interface(let interface):
+      add("interface")
+      add(interface)
+    case .route(let prefix, let table):
+      add("route")
+      add(prefix.address.description)
+      add(prefix.length)
+      add(table ?? 0)
+    case .file(let path):
+      add("file")
+      add(path)
+    case .process(let name):
+      add("process")
+      add(name)
+    case .command(let command, let user):
+      add("command")
+      add(command) { $0.add($1) }
+      add(user)
+    case .vip(let name):
+      add("vip")
+      add(name)
+    case .service(let name, let count):
+      add("service")
+      add(name)
+      add(count)
+    case .check(let probe, let address, let port):
+      add("check")
+      add(probe)
+      add(address.description)
+      add(port)
+    }
+    add(tracker.every.nanoseconds)
+    add(tracker.timeout.nanoseconds)
+    add(tracker.rise)
+    add(tracker.fall)
+  }
+
+  mutating func add(_ notification: Configuration.Notification) {
+    add(notification.name)
+    switch notification.action {
+    case .command(let command):
+      add("command")
+      add(command) { $0.add($1) }
+    case .webhook(let url, let authorization):
+      add("webhook")
+      add(url.description)
+      add(authorization)
+    }
+    add(notification.kinds) { $0.add($1.rawValue) }
+    add(notification.timeout.nanoseconds)
+  }
+
+  private mutating func add(_ probe: Configuration.Probe) {
+    switch probe {
     case .tcp: add("tcp")
     case .http(let http):
       add("http")
@@ -116,6 +203,10 @@ private struct Canonical {
       }
       add(http.contains)
     }
+  }
+
+  private mutating func add(_ check: Configuration.Check) {
+    add(check.probe)
     add(check.every.nanoseconds)
     add(check.timeout.nanoseconds)
     add(check.rise)

@@ -1,4 +1,5 @@
 import Basis
+import Node
 import VRRP
 import Wire
 
@@ -16,10 +17,19 @@ extension Configuration {
     public var lease: Duration?
     /// How long proxied connections may go on before a polite stop resets them.
     public var drain: Duration
+    /// How long, at most, a node that has received nothing yet only listens after its link came up; zero: not at all.
+    public var warmUp: Duration
+    /// How often the owner announces the VIP again when nothing happens; nil: never (`announce-every: off`).
+    public var refresh: Duration?
+    /// What has to succeed before this node announces the VIP.
+    public var beforeAnnouncing: Hook?
+    /// What trackers do to a node's fitness for this VIP; each tracker at most once.
+    public var tracks: [Track]
 
     public init(
       name: String, addresses: [IPAddress], interface: Interface = .inferred, prefer: [String], election: Election,
-      lease: Duration? = .seconds(2), drain: Duration = .seconds(1)
+      lease: Duration? = .seconds(2), drain: Duration = .seconds(1), warmUp: Duration = .seconds(3),
+      refresh: Duration? = .seconds(60), beforeAnnouncing: Hook? = nil, tracks: [Track] = []
     ) {
       self.name = name
       self.addresses = addresses
@@ -28,6 +38,35 @@ extension Configuration {
       self.election = election
       self.lease = lease
       self.drain = drain
+      self.warmUp = warmUp
+      self.refresh = refresh
+      self.beforeAnnouncing = beforeAnnouncing
+      self.tracks = tracks
+    }
+  }
+
+  /// A command that the node waits for.
+  public struct Hook: Sendable, Hashable {
+    /// The program's absolute path and its arguments.
+    public var command: [String]
+    /// Then it is killed, with everything it started, and has failed.
+    public var timeout: Duration
+
+    public init(command: [String], timeout: Duration = .seconds(5)) {
+      self.command = command
+      self.timeout = timeout
+    }
+  }
+
+  /// What a tracker that is bad does to a VIP.
+  public struct Track: Sendable, Hashable {
+    /// The tracker's name.
+    public var tracker: String
+    public var consequence: VIPSettings.Track.Consequence
+
+    public init(tracker: String, consequence: VIPSettings.Track.Consequence) {
+      self.tracker = tracker
+      self.consequence = consequence
     }
   }
 
@@ -72,11 +111,14 @@ extension Configuration {
     public var family: AddressFamily
     public var accept: Bool
     public var checksum: VRRP.ChecksumCoverage
+    public var authentication: Authentication
+    /// The VIP is on an interface of its own, with the MAC address of RFC 9568 §7.3, so that neighbours notice nothing.
+    public var virtualMAC: Bool
 
     public init(
       id: UInt8, interval: Duration = .seconds(1), version: VRRP.Version = .v3, preempt: Bool = true,
       preemptDelay: Duration = .zero, peers: Peers = .multicast, family: AddressFamily, accept: Bool = true,
-      checksum: VRRP.ChecksumCoverage = .pseudoHeader
+      checksum: VRRP.ChecksumCoverage = .pseudoHeader, authentication: Authentication = .off, virtualMAC: Bool = false
     ) {
       self.id = id
       self.interval = interval
@@ -87,6 +129,45 @@ extension Configuration {
       self.family = family
       self.accept = accept
       self.checksum = checksum
+      self.authentication = authentication
+      self.virtualMAC = virtualMAC
+    }
+  }
+
+  /// How a virtual router's adverts are signed and judged (draft-cassen-vrrp-auth-hmac-00).
+  public struct Authentication: Sendable, Hashable {
+    public var mode: Mode
+    /// As the file has them; none: one that is derived from each of the cluster's secrets.
+    public var keys: [Key]
+
+    public static let off = Authentication(mode: .off)
+
+    public init(mode: Mode, keys: [Key] = []) {
+      self.mode = mode
+      self.keys = keys
+    }
+
+    public enum Mode: String, Sendable, Hashable, CaseIterable {
+      /// Nothing is signed, and nothing is asked for.
+      case off
+      /// Signatures that come are judged; none is sent.
+      case receive
+      /// Adverts are signed; those without a signature are taken as well.
+      case permissive
+      /// Adverts are signed, and only those with a good signature reach the election.
+      case enforce
+    }
+
+    public struct Key: Sendable, Hashable {
+      /// 1-255, the same on each node.
+      public var id: UInt8
+      /// 32 to 64 bytes.
+      public var file: String
+
+      public init(id: UInt8, file: String) {
+        self.id = id
+        self.file = file
+      }
     }
   }
 

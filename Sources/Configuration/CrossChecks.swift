@@ -10,6 +10,9 @@ enum CrossChecks {
     checkAddresses(draft, &mistakes)
     checkRouterIDs(draft, &mistakes)
     checkServices(draft, &mistakes)
+    checkTrackers(draft, &mistakes)
+    checkGroups(draft, &mistakes)
+    checkNotifications(draft, &mistakes)
   }
 
   private static func checkNodes(_ draft: Draft, _ mistakes: inout Mistakes) {
@@ -30,6 +33,21 @@ enum CrossChecks {
     for secret in draft.secrets where !files.insert(secret.value).inserted {
       mistakes.error("\(quoted(secret.value)) is there twice", at: secret.place, suggestion: "leave one")
     }
+    if draft.secrets.isEmpty, let place = draft.portPlace {
+      mistakes.warning(
+        "'port' has no effect: without a secret there is no peer link", at: place,
+        suggestion: "add secret: FILE, or remove it")
+    }
+    var witnesses: Set<IPAddress> = []
+    for witness in draft.witnesses {
+      if let node = holders[witness.value] {
+        mistakes.error(
+          "\(witness.value) is node '\(node)': a witness is somebody else", at: witness.place,
+          suggestion: "name the gateway, or another host on the nodes' network")
+      } else if !witnesses.insert(witness.value).inserted {
+        mistakes.error("\(witness.value) is there twice", at: witness.place, suggestion: "leave one")
+      }
+    }
   }
 
   // MARK: - VIPs
@@ -46,6 +64,8 @@ enum CrossChecks {
       if case .vrrp(let router) = vip.value.election, vip.element["vrrp"] != nil {
         checkVersion(vip, router, &mistakes)
         checkPeers(vip, router, draft, &mistakes)
+        checkAuthentication(vip, router, draft, &mistakes)
+        checkAcceptance(vip, router, draft, &mistakes)
       }
     }
   }
@@ -87,6 +107,11 @@ enum CrossChecks {
       }
     case .static:
       guard vip.element["election"]?.text == "static" else { return }
+      if let entry = vip.element.entry("warm-up") {
+        mistakes.warning(
+          "'warm-up' has no effect where election is static: there is nobody to listen to", at: entry.place,
+          suggestion: "remove it")
+      }
       if vip.element.entry("vrrp") != nil {
         mistakes.error(
           "'vrrp' has no meaning where election is static", at: vip.place("vrrp"),
@@ -114,11 +139,6 @@ enum CrossChecks {
       mistakes.error(
         "the VIP has no \(familyName) address", at: vip.value("vrrp", "family") ?? vip.place,
         suggestion: "leave 'family' out, or add an address")
-    }
-    if !router.accept {
-      mistakes.error(
-        "'accept: false' is not available in this version: the owner always answers packets to the VIP",
-        at: vip.value("vrrp", "accept") ?? vip.place, suggestion: "remove it")
     }
     let interval = vip.value("vrrp", "interval")
     switch router.version {
@@ -176,6 +196,41 @@ enum CrossChecks {
     }
   }
 
+  private static func checkAuthentication(
+    _ vip: Draft.Part<Configuration.VIP>, _ router: Configuration.Router, _ draft: Draft, _ mistakes: inout Mistakes
+  ) {
+    guard vip.element["vrrp"]?.entry("auth") != nil else { return }
+    let mode = vip.value("vrrp", "auth", "mode") ?? vip.place("vrrp", "auth")
+    let hasKeys = !(vip.element["vrrp"]?["auth"]?["keys"]?.entries ?? []).isEmpty
+    guard router.authentication.mode != .off else {
+      if hasKeys, vip.element["vrrp"]?["auth"]?["mode"]?.text == "off" {
+        mistakes.warning(
+          "'keys' has no effect where mode is off", at: vip.place("vrrp", "auth", "keys"),
+          suggestion: "remove it, or say mode: receive")
+      }
+      return
+    }
+    if router.version == .v2 {
+      mistakes.error(
+        "adverts of VRRP version 2 can't be signed", at: mode, suggestion: "use version 3, or mode: off")
+    }
+    if !hasKeys, draft.secrets.isEmpty {
+      mistakes.error(
+        "there is nothing to sign adverts with: neither 'keys' nor a cluster secret", at: mode,
+        suggestion: "add secret: FILE to the cluster, or keys: { 1: FILE } here")
+    }
+  }
+
+  /// An owner that answers no packets to the VIP can't serve there.
+  private static func checkAcceptance(
+    _ vip: Draft.Part<Configuration.VIP>, _ router: Configuration.Router, _ draft: Draft, _ mistakes: inout Mistakes
+  ) {
+    guard !router.accept, let service = draft.services.first(where: { $0.value.vip == vip.value.name }) else { return }
+    mistakes.error(
+      "service '\(service.value.name)' listens on this VIP, which drops packets to itself",
+      at: vip.value("vrrp", "accept") ?? vip.place, suggestion: "remove 'accept', or give the service another VIP")
+  }
+
   // MARK: - Who has which address
 
   private static func checkAddresses(_ draft: Draft, _ mistakes: inout Mistakes) {
@@ -199,6 +254,12 @@ enum CrossChecks {
             suggestion: "choose an address that no machine has")
         }
       }
+    }
+    for witness in draft.witnesses {
+      guard let vip = vips[witness.value] else { continue }
+      mistakes.error(
+        "\(witness.value) is VIP '\(vip)': a witness is somebody else", at: witness.place,
+        suggestion: "name the gateway, or another host on the nodes' network")
     }
     for service in draft.services {
       for entry in service.element["backends"]?.entries ?? [] {

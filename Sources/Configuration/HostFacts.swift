@@ -110,6 +110,13 @@ extension Reading {
       reportForeign(vip, host, &mistakes)
       check(vip, node, configuration, host, &mistakes)
     }
+    for tracker in draft.trackers {
+      guard let name = tracker.value.interface(on: node), host.interface(name) == nil else { continue }
+      mistakes.warning(
+        "this machine has no interface \(quoted(name)) yet: until it comes the tracker is bad",
+        at: tracker.value("interface", node) ?? tracker.value("interface") ?? tracker.place,
+        suggestion: didYouMean(name, among: host.interfaces.map(\.name)))
+    }
     return mistakes.sorted
   }
 

@@ -76,6 +76,27 @@ extension ScalarKind {
     return Problem("\(address) \(kind)")
   }
 
+  /// `ADDRESS/LENGTH`, as routes have it.
+  static let prefix: ScalarKind = {
+    let expected = "a prefix such as 0.0.0.0/0"
+    let schema: [(String, JSON)] = [("type", .string("string")), ("pattern", .string("^[0-9A-Fa-f:.]+/[0-9]{1,3}$"))]
+    return ScalarKind(expected: expected, schema: schema) { text in
+      if text == "default" {
+        return Problem("'default' doesn't say of which family", "write 0.0.0.0/0, or \"::/0\"")
+      }
+      if let address = IPAddress(text) {
+        return Problem(
+          "\(quoted(text)) has no prefix length",
+          "write \(address)/\(address.family == .ipv4 ? 32 : 128) for that one address")
+      }
+      guard let prefix = readPrefix(text) else { return Problem("expected \(expected), found \(quoted(text))") }
+      if IPAddress(String(text.prefix { $0 != "/" })) != prefix.address {
+        return Problem("\(quoted(text)) has bits behind its prefix", "write \(prefix.address)/\(prefix.length)")
+      }
+      return nil
+    }
+  }()
+
   /// `ADDRESS`, `ADDRESS:PORT`, `[ADDRESS]:PORT`.
   static let endpoint: ScalarKind = {
     let expected = "an address such as 10.0.0.21 or 10.0.0.21:8080"
@@ -156,6 +177,14 @@ struct Endpoint: Sendable, Hashable {
     self.address = address
     self.port = port
   }
+}
+
+/// `ADDRESS/LENGTH`.
+func readPrefix(_ text: String) -> Prefix? {
+  guard let slash = text.lastIndex(of: "/"), let address = IPAddress(String(text[..<slash])),
+    let length = wholeNumber(text[text.index(after: slash)...])
+  else { return nil }
+  return Prefix(address, length: length)
 }
 
 extension Configuration.Listen: LosslessStringConvertible {

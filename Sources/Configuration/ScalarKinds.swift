@@ -56,10 +56,11 @@ extension ScalarKind {
     return words.dropLast().joined(separator: ", ") + " or " + words[words.count - 1]
   }
 
-  /// One of some words, or of some that a later version will know.
+  /// One of some words, or of some that a later version will know. YAML 1.1 reads a bare off as false, and editors may do so.
   static func choice(_ words: [String], later: [String] = []) -> ScalarKind {
     let expected = words.count == 1 ? "'\(words[0])'" : "one of " + words.joined(separator: ", ")
-    return ScalarKind(expected: expected, schema: [("enum", .array(words.map { .string($0) }))]) { text in
+    let schema = words.map { JSON.string($0) } + (words.contains("off") ? [.bool(false)] : [])
+    return ScalarKind(expected: expected, schema: [("enum", .array(schema))]) { text in
       if words.contains(text) { return nil }
       if later.contains(text) { return Problem("'\(text)' is not available in this version", "use \(list(words))") }
       return Problem("expected \(expected), found \(quoted(text))", didYouMean(text, among: words))
@@ -89,17 +90,8 @@ extension ScalarKind {
 
   /// A duration in whole seconds, because that is how the kernel counts the life of an address; or `off`.
   static let lease: ScalarKind = {
-    // YAML 1.1 reads a bare off as false, and editors may do so.
-    let schema: [(String, JSON)] = [
-      (
-        "anyOf",
-        .array([
-          .object([("type", .string("string")), ("pattern", .string(DurationText.pattern))]),
-          .object([("enum", .array([.string("off"), .bool(false)]))]),
-        ])
-      )
-    ]
     let seconds = ScalarKind.duration(.seconds(1) ... .seconds(86_400))
+    let schema = orOff(seconds.schema)
     let expected = "whole seconds such as 2s, or off"
     return ScalarKind(expected: expected, schema: schema) { text in
       if text == "off" { return nil }
@@ -112,6 +104,82 @@ extension ScalarKind {
           "\(text) is not whole seconds: the kernel counts the life of an address in seconds", "write \(up)s")
       }
       return seconds.problem(text)
+    }
+  }()
+
+  /// A duration, or `off`.
+  static func durationOrOff(_ range: ClosedRange<Duration>) -> ScalarKind {
+    let duration = ScalarKind.duration(range)
+    var kind = ScalarKind(
+      expected: "a duration such as 60s, or off", schema: orOff(duration.schema), problem: { _ in nil })
+    let complete = kind
+    kind.problem = { text in
+      if text == "off" { return nil }
+      if DurationText.read(text) == nil { return complete.unexpected(text, DurationText.suggestion(for: text)) }
+      return duration.problem(text)
+    }
+    return kind
+  }
+
+  private static func orOff(_ schema: [(String, JSON)]) -> [(String, JSON)] {
+    [("anyOf", .array([.object(schema), .object([("enum", .array([.string("off"), .bool(false)]))])]))]
+  }
+
+  /// What a tracker that is bad does to a VIP.
+  static let consequence: ScalarKind = {
+    let expected = "forbid, or a whole number from 1 to 253"
+    let schema: [(String, JSON)] = [
+      (
+        "anyOf",
+        .array([
+          .object([("const", .string("forbid"))]),
+          .object([("type", .string("integer")), ("minimum", .number(1)), ("maximum", .number(253))]),
+        ])
+      )
+    ]
+    return ScalarKind(expected: expected, schema: schema) { text in
+      if text == "forbid" || wholeNumber(text).map({ 1...253 ~= $0 }) ?? false { return nil }
+      return Problem("expected \(expected), found \(quoted(text))", didYouMean(text, among: ["forbid"]))
+    }
+  }()
+
+  /// One argument of a command; the first is the program (`CrossChecks`).
+  static let argument: ScalarKind = {
+    var kind = anyText
+    kind.problem = { text in
+      if text.unicodeScalars.contains("\0") { return Problem("an argument can't have a zero byte") }
+      return text.utf8.count > 4096 ? Problem("an argument has 4096 bytes at most") : anyText.problem(text)
+    }
+    return kind
+  }()
+
+  /// As /proc/PID/comm has it: the kernel keeps 15 bytes.
+  static let process = word("the name of a process such as nginx", pattern: "^[!-.0-~]{1,15}$") { text in
+    1...15 ~= text.utf8.count && text.utf8.allSatisfy { 33...126 ~= $0 && $0 != UInt8(ascii: "/") }
+  }
+
+  static let user = word("the name of a user such as nobody", pattern: "^[A-Za-z_][A-Za-z0-9_.-]{0,31}$") { text in
+    let letters = Array(text.utf8)
+    return 1...32 ~= letters.count && (isLetter(letters[0]) || letters[0] == UInt8(ascii: "_"))
+      && letters.allSatisfy { isAlphanumeric($0) || "._-".utf8.contains($0) }
+  }
+
+  static let webAddress: ScalarKind = {
+    let expected = "a URL such as http://10.0.0.9:8080/roost"
+    let schema: [(String, JSON)] = [("type", .string("string")), ("pattern", .string("^http://[!-~]+$"))]
+    return ScalarKind(expected: expected, schema: schema) { text in
+      if let address = Configuration.WebAddress(text) {
+        guard address.isSecure else { return nil }
+        return Problem(
+          "https is not available in this version",
+          "use http, or a command such as [/usr/bin/curl, -fsS, --json, \"@-\", URL]")
+      }
+      if text.contains("@") {
+        return Problem(
+          "a URL with a user's name can't be used",
+          "put the value of the Authorization header into a file: authorization: FILE")
+      }
+      return Problem("expected \(expected), found \(quoted(text))")
     }
   }()
 
@@ -198,6 +266,16 @@ func statusRange(_ text: String) -> ClosedRange<Int>? {
   let ends = text.split(separator: "-", omittingEmptySubsequences: false).map { wholeNumber($0) }
   guard 1...2 ~= ends.count, let first = ends[0], let last = ends[ends.count - 1] else { return nil }
   return 100...599 ~= first && 100...599 ~= last && first <= last ? first...last : nil
+}
+
+extension ScalarKind {
+  static func isIPv6(_ text: Substring) -> Bool { IPv6Address(text) != nil }
+
+  /// Letters, digits, '.', '-' and '_': a name or an IPv4 address.
+  static func isHostName(_ text: Substring) -> Bool {
+    1...253 ~= text.utf8.count && text.utf8.first != UInt8(ascii: "-")
+      && text.utf8.allSatisfy { isAlphanumeric($0) || ".-_".utf8.contains($0) }
+  }
 }
 
 private func isLetter(_ byte: UInt8) -> Bool { 65...90 ~= byte || 97...122 ~= byte }

@@ -25,6 +25,15 @@ extension Shape {
         ("additionalProperties", .object(shape.schema)), ("minProperties", .number(1)),
         ("maxProperties", .number(most)),
       ]
+    case .numbers(_, let range, let shape, let most):
+      // Names in JSON are texts, so that a pattern is all that a schema can say of them: digits, as many as the largest has.
+      let digits = "\(range.upperBound)".count
+      return [
+        ("type", .string("object")),
+        ("propertyNames", .object([("pattern", .string("^[1-9][0-9]{0,\(digits - 1)}$"))])),
+        ("additionalProperties", .object(shape.schema)), ("minProperties", .number(1)),
+        ("maxProperties", .number(most)),
+      ]
     case .short(let kind, let long):
       return [("anyOf", .array([.object(kind.schema), .object(long.schema)]))]
     }

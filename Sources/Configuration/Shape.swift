@@ -12,6 +12,8 @@ indirect enum Shape: Sendable {
   case keys(of: String, [Key])
   /// A mapping from one to `most` names that the file's author chose.
   case names(of: String, Shape, most: Int)
+  /// A mapping from one to `most` numbers of a range.
+  case numbers(of: String, ClosedRange<Int>, Shape, most: Int)
   /// A short form in one value, and a long one.
   case short(ScalarKind, long: Shape)
 }
@@ -94,6 +96,16 @@ extension Shape {
         }
         shape.check(entry.value, owner: entry.place, &mistakes)
       }
+    case (.numbers(let what, let range, let shape, let most), .mapping(let entries)):
+      Shape.checkCount(entries.count, most: most, of: "entries", at: owner ?? element.place, &mistakes)
+      for entry in entries {
+        if !(wholeNumber(entry.name).map(range.contains) ?? false) {
+          mistakes.error(
+            "expected the number of \(what), from \(range.lowerBound) to \(range.upperBound), found \(quoted(entry.name))",
+            at: entry.place)
+        }
+        shape.check(entry.value, owner: entry.place, &mistakes)
+      }
     case (.short(_, let long), .mapping): long.check(element, owner: owner, &mistakes)
     case (.list(let kind, _), .scalar(let text, _)):
       mistakes.error(
@@ -150,7 +162,7 @@ extension Shape {
     switch self {
     case .keys(_, let keys): keys.map(\.name)
     case .short(_, let long): long.keyNames
-    case .scalar, .oneOrMany, .list, .names: []
+    case .scalar, .oneOrMany, .list, .names, .numbers: []
     }
   }
 
@@ -162,6 +174,7 @@ extension Shape {
     case .list(let kind, _): "a list, each item \(kind.expected)"
     case .keys(let what, _): "a mapping with the keys of \(what)"
     case .names(let what, _, _): "a mapping from names, each that of \(what)"
+    case .numbers(let what, _, _, _): "a mapping from numbers, each that of \(what)"
     case .short(let kind, let long): "\(kind.expected), or \(long.expected)"
     }
   }
@@ -171,7 +184,7 @@ extension Shape {
     switch self {
     case .scalar, .oneOrMany, .short: "…"
     case .list: "[…]"
-    case .keys, .names: "{ … }"
+    case .keys, .names, .numbers: "{ … }"
     }
   }
 }

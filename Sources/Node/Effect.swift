@@ -7,9 +7,10 @@ import Wire
 public enum Effect: Sendable, Equatable {
   /// Send a VRRP message from the VIP's interface.
   case transmit(vip: Int, message: [UInt8], to: Destination)
-  /// Add the VIP's addresses with the lease, then announce them. Answered by `.added` or `.failed`.
-  case take(vip: Int, generation: UInt64, lease: Duration?)
-  /// Extend the lease, unless the generation is over by then. Answered by `.renewed`, or `.failed`.
+  /// Add the VIP's addresses with the lease, then announce them, unless that has to wait for the first `announce` of the same
+  /// generation. Answered by `.added` or `.failed`.
+  case take(vip: Int, generation: UInt64, lease: Duration?, announcing: Bool)
+  /// Extend the lease, or end it with nil, unless the generation is over by then. Answered by `.renewed`, or `.failed`.
   case renew(vip: Int, generation: UInt64, lease: Duration?)
   /// Remove the VIP's addresses. From this moment the generation is over, whatever is still queued. Answered by `.removed`.
   case release(vip: Int, generation: UInt64)
@@ -27,6 +28,11 @@ public enum Effect: Sendable, Equatable {
   case tell(peer: Int, PeerMessage)
   /// Run what must have happened before the VIP is announced (`before-announcing`). Answered by `.prepared`.
   case prepare(vip: Int, generation: UInt64)
+  /// From now on the VIP at that place is what these settings say; a vacant one is no more. Comes when the place is free of the VIP
+  /// that was there before, or at once where the same VIP goes on with other settings: while it is owned, addresses that are
+  /// new are added and announced (answered by `.added`, or `.failed`), and those that are no longer listed are removed. Until it
+  /// comes, whatever is said of the place is about the VIP that was there.
+  case configure(vip: Int, VIPSettings)
   case answer(ticket: UInt64, CommandAnswer)
   /// Something worth telling a person.
   case report(Occurrence)

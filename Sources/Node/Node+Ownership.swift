@@ -6,21 +6,24 @@ import Wire
 // the addresses go, the addresses go before anyone else is waited for, and a generation is over the moment `release` is emitted.
 
 extension Node {
-  /// Announcements after the first, which `take` makes: neighbours that missed one hear the next.
-  static let announcementBurst: [Duration] = [.milliseconds(20), .milliseconds(100), .milliseconds(500), .seconds(2)]
   /// How long connections may take to be reset when another node already owns the VIP.
   static let longestReset = Duration.milliseconds(20)
   /// A drain that does not report its end is taken for ended this long after its own limit.
   static let drainMargin = Duration.milliseconds(500)
   /// Renewals a lease: three may be lost before the kernel removes the address.
   static let renewalsPerLease: Int64 = 4
-  static let firstRetry = Duration.seconds(1)
-  static let mostRetries = 6
 
   // MARK: Reasons to take part, or not
 
   /// Why this node may not own the VIP now; nil where it may.
-  private func obstacle(_ vip: Int, at now: Instant) -> String? {
+  func obstacle(_ vip: Int, at now: Instant) -> String? {
+    if let obstacle = ownObstacle(vip, at: now) { return obstacle }
+    // Not while connections are being finished: to leave politely takes as long as `drain` says.
+    return vips[vip].isDraining ? nil : furtherObstacle(vip, at: now)
+  }
+
+  /// The same, by what belongs to this VIP alone.
+  func ownObstacle(_ vip: Int, at now: Instant) -> String? {
     let address = vips[vip]
     guard let link = address.link else { return "interface \(address.settings.interface) does not exist" }
     if !link.isUp { return "interface \(address.settings.interface) is down, or gone" }
@@ -34,13 +37,13 @@ extension Node {
       return "interface \(address.settings.interface) has no address to send adverts from"
     }
     if address.hasServices, !workersAreHealthy { return "a proxy worker does not answer" }
-    if let retry = address.retry, now < retry { return "the kernel refused the address" }
+    if let retry = address.retry, now < retry { return address.retryReason }
     return nil
   }
 
   /// Joins or leaves the election as the obstacles come and go.
   mutating func reconsider(vip: Int, at now: Instant, _ emit: (Effect) -> Void) {
-    guard phase == .running else { return }
+    guard phase == .running, vips[vip].pending == nil, !vips[vip].settings.isVacant else { return }
     defer { rearm(vip) }
     if case .fixed(owner: false) = vips[vip].settings.election {
       enter(.backup, vip: vip, because: "this node never owns it", at: now, emit)
@@ -58,7 +61,7 @@ extension Node {
       guard let local = vips[vip].local else { return }
       if vips[vip].router?.state == .initialize {
         // Addresses that are still going away come first: a new generation must not meet the old one's removal.
-        guard vips[vip].holding == .nothing else { return }
+        guard vips[vip].holding == .nothing, !mustListen(vip: vip, at: now, emit) else { return }
         elect(vip: vip, .startup(local: local), at: now, emit)
       } else {
         elect(vip: vip, .local(local), at: now, emit)
@@ -67,11 +70,11 @@ extension Node {
   }
 
   /// Leaves the election because of an obstacle. Where the link still works, a priority 0 lets a peer take over at once.
-  private mutating func withdraw(vip: Int, because obstacle: String, at now: Instant, _ emit: (Effect) -> Void) {
+  mutating func withdraw(vip: Int, because obstacle: String, at now: Instant, _ emit: (Effect) -> Void) {
     let linkWorks = vips[vip].link?.isUp == true && vips[vip].link?.canAdvertise == true && vips[vip].local != nil
     if vips[vip].router?.state == .active || vips[vip].router?.state == .backup {
       elect(vip: vip, linkWorks ? .shutdown : .abandon(obstacle), at: now, emit)
-    } else if vips[vip].router == nil, vips[vip].isHeld {
+    } else if vips[vip].isHeld {
       giveUp(vip: vip, politely: false, at: now, emit)
     }
     enter(.fault, vip: vip, because: obstacle, at: now, emit)
@@ -79,8 +82,12 @@ extension Node {
 
   mutating func linkChanged(vip: Int, to state: LinkState, at now: Instant, _ emit: (Effect) -> Void) {
     guard vips[vip].link != state else { return }
+    let wasUp = vips[vip].link?.isUp == true
     vips[vip].link = state
+    if state.isUp, !wasUp { beginListening(vip: vip, at: now) }
+    if !state.isUp { vips[vip].listening.until = nil }
     if phase == .running { reconsider(vip: vip, at: now, emit) }
+    rearm(vip)
   }
 
   // MARK: The election
@@ -88,6 +95,8 @@ extension Node {
   mutating func advert(
     _ message: RawSpan, in envelope: Envelope, vip: Int, at now: Instant, _ emit: (Effect) -> Void
   ) {
+    endWarmUp(vip: vip, hearing: envelope, at: now, emit)
+    let accepted = settings.hasWitnesses ? vips[vip].router?.counters.accepted : nil
     var outcomes: [VirtualRouter.Output] = []
     vips[vip].router?.receive(message, in: envelope, at: now) { output in
       if case .transmit(let message, let destination) = output {
@@ -97,10 +106,12 @@ extension Node {
       }
     }
     for outcome in outcomes { elected(outcome, vip: vip, at: now, emit) }
+    if let accepted, vips[vip].router?.counters.accepted != accepted { heard(vip: vip, at: now, emit) }
+    heardAdvert(vip, at: now, emit)
     rearm(vip)
   }
 
-  private mutating func elect(
+  mutating func elect(
     vip: Int, _ input: VirtualRouter.Input, at now: Instant, _ emit: (Effect) -> Void
   ) {
     // Transmissions go straight on; the rare outcomes wait until the router is no longer being changed.
@@ -113,9 +124,10 @@ extension Node {
       }
     }
     for outcome in outcomes { elected(outcome, vip: vip, at: now, emit) }
+    rearm(vip)
   }
 
-  private mutating func elected(
+  mutating func elected(
     _ outcome: VirtualRouter.Output, vip: Int, at now: Instant, _ emit: (Effect) -> Void
   ) {
     switch outcome {
@@ -124,12 +136,14 @@ extension Node {
       take(vip: vip, because: "\(reason)", at: now, emit)
     case .becameBackup(let reason):
       giveUp(vip: vip, politely: true, at: now, emit)
+      askLater(vip: vip, at: now)
       enter(.backup, vip: vip, because: "\(reason)", at: now, emit)
       // Preempted while it was stopping: the other node is the owner, and nothing holds this one any longer.
-      if phase == .stopping { depart(vip: vip, at: now, emit) }
+      if isLeaving(vip) { depart(vip: vip, at: now, emit) }
     case .becameInitialize:
       giveUp(vip: vip, politely: false, at: now, emit)
-      if phase != .running { enter(.initialize, vip: vip, because: "stopping", at: now, emit) }
+      vips[vip].listening.ask = nil
+      vips[vip].listening.isHeldBack = false
     case .announce:
       announce(vip: vip, emit)
     case .notice(let notice):
@@ -138,38 +152,61 @@ extension Node {
   }
 
   /// Says nothing twice: a state and its reason are reported when the state changes, or a fault's reason does.
-  private mutating func enter(
+  mutating func enter(
     _ state: VirtualAddress.State, vip: Int, because reason: String, at now: Instant, _ emit: (Effect) -> Void
   ) {
     let isNew = vips[vip].state != state
     guard isNew || (state == .fault && vips[vip].reason != reason) else { return }
     vips[vip].state = state
     vips[vip].reason = reason
-    if isNew { vips[vip].since = now }
     emit(.report(.became(state, vip: vip, reason: reason)))
+    guard isNew else { return }
+    vips[vip].since = now
+    changedVIPs.append(vip)
   }
+
+  /// The state stays, and what is said of it is another thing now.
+  mutating func explain(vip: Int, _ reason: String, _ emit: (Effect) -> Void) {
+    guard vips[vip].reason != reason else { return }
+    vips[vip].reason = reason
+    emit(.report(.became(vips[vip].state, vip: vip, reason: reason)))
+  }
+
+  /// The VIP is on its way out of this node for good, and doesn't come back by an election.
+  func isLeaving(_ vip: Int) -> Bool { phase != .running || vips[vip].pending != nil }
 
   // MARK: Holding addresses
 
-  private mutating func take(vip: Int, because reason: String, at now: Instant, _ emit: (Effect) -> Void) {
+  mutating func take(vip: Int, because reason: String, at now: Instant, _ emit: (Effect) -> Void) {
     // Still closing an earlier ownership: that generation ends first.
     if case .closing(let generation, _, _, _) = vips[vip].holding { emit(.release(vip: vip, generation: generation)) }
     vips[vip].generation += 1
     let generation = vips[vip].generation
     let lease = vips[vip].settings.lease
     vips[vip].holding = .held(generation: generation, until: lease.map { now + $0 })
+    vips[vip].departure = .leave
     vips[vip].renewal = lease.map { now + $0 / Self.renewalsPerLease }
-    vips[vip].announced = 0
-    vips[vip].announcement = now + Self.announcementBurst[0]
-    vips[vip].announcements += 1
-    emit(.take(vip: vip, generation: generation, lease: lease))
+    vips[vip].listening.ask = nil
+    vips[vip].listening.isHeldBack = false
+    vips[vip].defence = Defence()
+    vips[vip].preparing = vips[vip].settings.preparation.map { now + $0 }
+    let announcing = vips[vip].preparing == nil
+    if announcing {
+      vips[vip].announcements += 1
+      beginBurst(vip: vip, at: now)
+    } else {
+      emit(.prepare(vip: vip, generation: generation))
+    }
+    emit(.take(vip: vip, generation: generation, lease: lease, announcing: announcing))
     enter(.active, vip: vip, because: reason, at: now, emit)
     rearm(vip)
   }
 
   /// The election is lost or left. Connections are reset while the addresses can still say so, then the addresses go.
-  private mutating func giveUp(vip: Int, politely: Bool, at now: Instant, _ emit: (Effect) -> Void) {
+  mutating func giveUp(vip: Int, politely: Bool, at now: Instant, _ emit: (Effect) -> Void) {
     vips[vip].announcement = nil
+    vips[vip].preparing = nil
+    vips[vip].defence.forget()
     switch vips[vip].holding {
     case .held(let generation, let until) where politely && vips[vip].hasServices:
       let limit = now + Self.longestReset
@@ -185,7 +222,7 @@ extension Node {
     rearm(vip)
   }
 
-  private mutating func release(vip: Int, generation: UInt64, _ emit: (Effect) -> Void) {
+  mutating func release(vip: Int, generation: UInt64, _ emit: (Effect) -> Void) {
     vips[vip].holding = .releasing(generation: generation)
     vips[vip].renewal = nil
     vips[vip].announcement = nil
@@ -194,166 +231,82 @@ extension Node {
 
   /// A polite stop: the VIP is served on until its connections have ended, then the election is left with a priority 0.
   mutating func leave(vip: Int, at now: Instant, _ emit: (Effect) -> Void) {
-    defer { rearm(vip) }
+    vips[vip].departure = .leave
     vips[vip].retry = nil
-    if case .held(let generation, let until) = vips[vip].holding, vips[vip].hasServices, vips[vip].link?.isUp == true {
-      let drain = vips[vip].settings.drain
-      let limit = now + drain + Self.drainMargin
-      vips[vip].holding = .closing(generation: generation, until: limit, lease: until, leaving: true)
-      emit(.closeConnections(vip: vip, generation: generation, within: drain))
-      return
+    vips[vip].listening.until = nil
+    // Whoever is draining already goes on with that.
+    if !vips[vip].isDraining, !drain(vip: vip, within: vips[vip].settings.drain, at: now, emit) {
+      depart(vip: vip, at: now, emit)
     }
-    depart(vip: vip, at: now, emit)
+    rearm(vip)
   }
 
-  private mutating func depart(vip: Int, at now: Instant, _ emit: (Effect) -> Void) {
+  /// Gives an active VIP to another node, and stays in the election as its backup: when connections have ended, `lettingGo` is called, then
+  /// priority 0 goes out and the addresses go.
+  mutating func letGo(
+    vip: Int, within limit: Duration, because reason: Reason, at now: Instant, _ emit: (Effect) -> Void
+  ) {
+    guard vips[vip].router?.state == .active, !isLeaving(vip) else { return }
+    vips[vip].departure = .makeWay(reason)
+    if !vips[vip].isDraining, !drain(vip: vip, within: limit, at: now, emit) {
+      lettingGo(vip: vip, at: now, emit)
+      elect(vip: vip, .makeWay(reason), at: now, emit)
+    }
+    rearm(vip)
+  }
+
+  /// Adverts and addresses go on while connections are being finished. False where there is nothing to finish.
+  private mutating func drain(vip: Int, within limit: Duration, at now: Instant, _ emit: (Effect) -> Void) -> Bool {
+    guard case .held(let generation, let until) = vips[vip].holding else { return false }
+    let finishes = vips[vip].finishesConnections
+    guard finishes || awaitsCompanions(vip) else { return false }
+    let end = now + limit + Self.drainMargin
+    vips[vip].holding = .closing(generation: generation, until: end, lease: until, leaving: true)
+    coordination.standings[vip].isDrained = !finishes
+    if finishes { emit(.closeConnections(vip: vip, generation: generation, within: limit)) }
+    return true
+  }
+
+  mutating func depart(vip: Int, at now: Instant, _ emit: (Effect) -> Void) {
     if let router = vips[vip].router, router.state != .initialize {
       elect(vip: vip, .shutdown, at: now, emit)
     } else {
       giveUp(vip: vip, politely: false, at: now, emit)
+    }
+    departed(vip: vip, at: now, emit)
+  }
+
+  /// The election is left: what is said of that depends on why.
+  mutating func departed(vip: Int, at now: Instant, _ emit: (Effect) -> Void) {
+    if phase != .running {
       enter(.initialize, vip: vip, because: "stopping", at: now, emit)
+    } else if let pending = vips[vip].pending {
+      let reason = pending.isVacant ? "no longer configured" : "configured anew"
+      enter(.initialize, vip: vip, because: reason, at: now, emit)
+    } else if let obstacle = obstacle(vip, at: now) {
+      enter(.fault, vip: vip, because: obstacle, at: now, emit)
     }
   }
 
   mutating func connectionsClosed(vip: Int, generation: UInt64, at now: Instant, _ emit: (Effect) -> Void) {
     guard vips.indices.contains(vip), case .closing(generation, _, _, let leaving) = vips[vip].holding else { return }
     closed(vip: vip, generation: generation, leaving: leaving, at: now, emit)
+    replaceIfGone(vip: vip, at: now, emit)
     rearm(vip)
     stopIfNothingIsLeft(emit)
   }
 
-  private mutating func closed(
+  mutating func closed(
     vip: Int, generation: UInt64, leaving: Bool, at now: Instant, _ emit: (Effect) -> Void
   ) {
-    if leaving {
-      depart(vip: vip, at: now, emit)
-    } else {
-      release(vip: vip, generation: generation, emit)
-    }
-  }
-
-  private mutating func announce(vip: Int, _ emit: (Effect) -> Void) {
-    guard case .held(let generation, _) = vips[vip].holding else { return }
-    vips[vip].announcements += 1
-    emit(.announce(vip: vip, generation: generation))
-  }
-
-  // MARK: Reports and deadlines
-
-  mutating func addressReport(_ report: AddressReport, vip: Int, at now: Instant, _ emit: (Effect) -> Void) {
-    guard vips.indices.contains(vip) else { return }
-    switch report {
-    case .added(let generation, let until), .renewed(let generation, let until):
-      extend(vip: vip, generation: generation, until: until)
-    case .removed(let generation):
-      guard vips[vip].holding == .releasing(generation: generation) else { return }
-      vips[vip].holding = .nothing
-      reconsider(vip: vip, at: now, emit)
-    case .failed(let generation, let code):
-      guard vips[vip].generation == generation else { return }
-      if vips[vip].isHeld {
-        refused(vip: vip, code: code, at: now, emit)
-      } else if vips[vip].holding == .releasing(generation: generation) {
-        // The kernel would not even remove them. Their lease will; waiting for an answer that never comes helps nobody.
-        emit(.report(.addressRefused(vip: vip, code: code)))
-        vips[vip].holding = .nothing
-        reconsider(vip: vip, at: now, emit)
+    guard leaving else { return release(vip: vip, generation: generation, emit) }
+    for vip in departing(vip, at: now) {
+      if case .makeWay(let reason) = vips[vip].departure, !isLeaving(vip) {
+        lettingGo(vip: vip, at: now, emit)
+        elect(vip: vip, .makeWay(reason), at: now, emit)
+      } else {
+        depart(vip: vip, at: now, emit)
       }
-    case .vanished(let generation):
-      guard vips[vip].isHeld, vips[vip].generation == generation else { return }
-      lost(vip: vip, at: now, emit)
-    case .putBack(let generation):
-      guard vips[vip].isHeld, vips[vip].generation == generation else { return }
-      emit(.report(.addressPutBack(vip: vip)))
-    case .revoked, .claimed, .duplicate: break
     }
-    rearm(vip)
-    stopIfNothingIsLeft(emit)
-  }
-
-  private mutating func extend(vip: Int, generation: UInt64, until: Instant?) {
-    switch vips[vip].holding {
-    case .held(generation, _):
-      vips[vip].holding = .held(generation: generation, until: until)
-      vips[vip].refusals = 0
-    case .closing(generation, let limit, _, let leaving):
-      vips[vip].holding = .closing(generation: generation, until: limit, lease: until, leaving: leaving)
-    default: break
-    }
-  }
-
-  /// The kernel would not have the addresses: a peer should, and this node tries again later and later.
-  private mutating func refused(vip: Int, code: Int32, at now: Instant, _ emit: (Effect) -> Void) {
-    emit(.report(.addressRefused(vip: vip, code: code)))
-    let pause = Self.firstRetry * (1 << min(vips[vip].refusals, Self.mostRetries))
-    vips[vip].refusals += 1
-    vips[vip].retry = now + pause
-    if phase == .running {
-      reconsider(vip: vip, at: now, emit)
-    } else {
-      depart(vip: vip, at: now, emit)
-    }
-  }
-
-  /// An address that expired means Backup: somebody else may own it by now.
-  private mutating func lost(vip: Int, at now: Instant, _ emit: (Effect) -> Void) {
-    emit(.report(.addressLost(vip: vip)))
-    if phase != .running {
-      depart(vip: vip, at: now, emit)
-      return
-    }
-    giveUp(vip: vip, politely: false, at: now, emit)
-    elect(vip: vip, .yield, at: now, emit)
-  }
-
-  /// Before anything else is made of the time: a node that slept past a lease must not send another advert as the owner, not even
-  /// the one with which an owner answers what it hears.
-  mutating func endLeases(at now: Instant, _ emit: (Effect) -> Void) {
-    guard let due = deadline, due <= now else { return }
-    for vip in vips.indices {
-      switch vips[vip].holding {
-      case .held(_, let until?) where until <= now: lost(vip: vip, at: now, emit)
-      case .closing(_, _, let lease?, _) where lease <= now: lost(vip: vip, at: now, emit)
-      default: continue
-      }
-      rearm(vip)
-    }
-  }
-
-  mutating func ownershipTimer(vip: Int, at now: Instant, _ emit: (Effect) -> Void) {
-    defer { rearm(vip) }
-    switch vips[vip].holding {
-    case .closing(let generation, let until, _, let leaving) where until <= now:
-      closed(vip: vip, generation: generation, leaving: leaving, at: now, emit)
-    default: break
-    }
-    if let renewal = vips[vip].renewal, renewal <= now { renew(vip: vip, at: now, emit) }
-    if let due = vips[vip].announcement, due <= now { continueBurst(vip: vip, from: due, at: now, emit) }
-    if let retry = vips[vip].retry, retry <= now {
-      vips[vip].retry = nil
-      reconsider(vip: vip, at: now, emit)
-    }
-    if let due = vips[vip].router?.deadline, due <= now { elect(vip: vip, .timer, at: now, emit) }
-  }
-
-  private mutating func renew(vip: Int, at now: Instant, _ emit: (Effect) -> Void) {
-    guard vips[vip].isHeld, let lease = vips[vip].settings.lease else {
-      vips[vip].renewal = nil
-      return
-    }
-    vips[vip].renewal = now + lease / Self.renewalsPerLease
-    emit(.renew(vip: vip, generation: vips[vip].generation, lease: lease))
-  }
-
-  private mutating func continueBurst(vip: Int, from due: Instant, at now: Instant, _ emit: (Effect) -> Void) {
-    announce(vip: vip, emit)
-    vips[vip].announced += 1
-    let next = vips[vip].announced
-    vips[vip].announcement = next < Self.announcementBurst.count ? now + Self.announcementBurst[next] : nil
-  }
-
-  mutating func rearm(_ vip: Int) {
-    guard phase != .stopped else { return }
-    deadlines.set(vip, to: vips[vip].deadline)
   }
 }

@@ -3,11 +3,14 @@ import Health
 
 /// One service: what its checks say of its backends.
 public struct ServiceState: Sendable {
-  public let settings: ServiceSettings
+  public internal(set) var settings: ServiceSettings
   /// In the order of the configuration.
   public internal(set) var backends: [BackendStatus]
   /// The part of the node's deadlines that belongs to the first backend.
-  let firstPart: Int
+  var firstPart: Int
+  /// Grows when the backends are numbered anew: a probe's number has it in its upper half, so that a late result of an earlier
+  /// numbering is known for what it is.
+  var numbering: UInt64 = 0
 
   /// What one backend is known to be.
   public struct BackendStatus: Sendable {
@@ -26,6 +29,18 @@ public struct ServiceState: Sendable {
     for _ in settings.backends {
       let monitor = settings.check.map { Monitor($0, seed: random.next()) }
       backends.append(BackendStatus(state: monitor == nil ? .up : .unknown, monitor: monitor))
+    }
+  }
+
+  /// Goes on with what was known of backends that have the same names.
+  mutating func keep(from old: ServiceState) {
+    for index in backends.indices {
+      let name = settings.backends[index]
+      guard let before = old.settings.backends.firstIndex(of: name), backends[index].monitor != nil,
+        old.backends[before].monitor != nil, let check = settings.check
+      else { continue }
+      backends[index] = old.backends[before]
+      backends[index].monitor?.handle(.settings(check), at: Instant(nanoseconds: 0)) { _ in }
     }
   }
 
@@ -60,6 +75,8 @@ extension Node {
     guard phase == .running, services.indices.contains(service),
       services[service].backends.indices.contains(backend)
     else { return }
+    guard probe >> 32 == services[service].numbering & 0xFFFF_FFFF else { return }
+    let probe = probe & 0xFFFF_FFFF
     var result = result
     if result.verdict == .failed, vips[services[service].settings.vip].link?.isUp != true {
       // Behind a link that is down every backend fails. Were that believed, a node whose link comes back would take the VIP and
@@ -69,13 +86,15 @@ extension Node {
     check(service: service, backend: backend, .result(result, probe: probe), at: now, emit)
   }
 
-  private mutating func check(
+  mutating func check(
     service: Int, backend: Int, _ input: Monitor.Input, at now: Instant, _ emit: (Effect) -> Void
   ) {
     var change: (state: BackendState, message: String)?
+    let numbering = services[service].numbering << 32
     services[service].backends[backend].monitor?.handle(input, at: now) { output in
       switch output {
-      case .probe(let number): emit(.probe(service: service, backend: backend, probe: number))
+      case .probe(let number):
+        emit(.probe(service: service, backend: backend, probe: numbering | number & 0xFFFF_FFFF))
       case .changed(_, let to, let result): change = (BackendState(to), result.message)
       }
     }
@@ -89,6 +108,7 @@ extension Node {
   ) {
     let wasDown = services[service].isDown
     services[service].backends[backend].state = state
+    changedServices.append(service)
     emit(.backend(service: service, backend: backend, state))
     emit(.report(.backend(state, service: service, backend: backend, message: message)))
     let isDown = services[service].isDown

@@ -10,11 +10,17 @@ import Wire
 /// or more often changes nothing.
 ///
 /// - `Node+Ownership.swift`: from an election's outcome to addresses on an interface, and back.
+/// - `Node+Addresses.swift`: what the address thread reports, leases, announcements.
+/// - `Node+Claims.swift`: somebody else announces a VIP of ours.
+/// - `Node+Listening.swift`: before a node claims: does it hear anything at all?
 /// - `Node+Services.swift`: from results of checks to backends that take traffic.
+/// - `Node+Reload.swift`: other settings, by difference.
+/// - `Node+Tracking.swift`, `Node+Groups.swift`: what else decides whether this node may own a VIP, and how much it is preferred.
+/// - `Node+Peers.swift`, `Node+HandOver.swift`, `Node+Commands.swift`: what nodes tell each other, and what people ask.
 public struct Node: Sendable {
   public enum Phase: Sendable, Hashable { case idle, running, stopping, stopped }
 
-  public let settings: NodeSettings
+  public internal(set) var settings: NodeSettings
   public internal(set) var phase = Phase.idle
   /// In the order of `settings.vips`.
   public internal(set) var vips: [VirtualAddress]
@@ -24,9 +30,21 @@ public struct Node: Sendable {
   public internal(set) var workersAreHealthy = true
   public internal(set) var counters = Counters()
 
-  /// One part a VIP, then one a backend, then the node's own.
+  /// One part a VIP, then one a backend, then the coordination's and the node's own.
   var deadlines: DeadlineHeap
-  let stopPart: Int
+  var coordinationPart: Int
+  var stopPart: Int
+  /// The interfaces of the VIPs.
+  var segments: [Segment]
+  /// What the peers were heard of.
+  var hearsay: Hearsay
+  /// Trackers, groups, peers and commands.
+  public internal(set) var coordination: Coordination
+  /// VIPs whose state changed, and services whose backends did, in this event: looked at when all else is done.
+  var changedVIPs: [Int] = []
+  var changedServices: [Int] = []
+  /// Moves the starts of checks apart.
+  var random: SplitMix64
 
   public struct Counters: Sendable, Hashable {
     /// VRRP messages for no virtual router of this node (RFC 9568 §8, `vrIdErrors`).
@@ -38,17 +56,22 @@ public struct Node: Sendable {
   /// The seed moves the starts of checks apart; it decides nothing else.
   public init(_ settings: NodeSettings, seed: UInt64) {
     self.settings = settings
-    vips = settings.vips.indices.map { index in
-      VirtualAddress(settings.vips[index], hasServices: settings.services.contains { $0.vip == index })
-    }
-    var random = SplitMix64(seed: seed)
+    segments = Segment.all(of: settings.vips)
+    vips = settings.vips.indices.map { VirtualAddress(settings.vips[$0], hasServices: settings.hasServices(vip: $0)) }
+    random = SplitMix64(seed: seed)
     var part = settings.vips.count
-    services = settings.services.map { service in
-      defer { part += service.backends.count }
-      return ServiceState(service, firstPart: part, random: &random)
+    var states: [ServiceState] = []
+    for service in settings.services {
+      states.append(ServiceState(service, firstPart: part, random: &random))
+      part += service.backends.count
     }
-    deadlines = DeadlineHeap(count: part + 1)
-    stopPart = part
+    services = states
+    coordinationPart = part
+    stopPart = part + 1
+    deadlines = DeadlineHeap(count: part + 2)
+    hearsay = Hearsay(peers: settings.peers.count)
+    coordination = Coordination(settings, seed: random.next())
+    for vip in vips.indices { vips[vip].segment = Segment.index(of: vips[vip].settings.interface, in: segments) }
   }
 
   /// When `.timer` is wanted at the latest.
@@ -56,12 +79,16 @@ public struct Node: Sendable {
 
   public mutating func handle(_ event: Event, at now: Instant, _ emit: (Effect) -> Void) {
     if phase == .stopped { return }
-    endLeases(at: now, emit)
+    if case .advert(let envelope, let message) = event {
+      return unsafe receive(message.span.bytes, in: envelope, at: now, emit)
+    }
+    // What was revoked is known to be another's before anything else is made of the time.
+    if case .address(_, .revoked) = event {} else { endLeases(at: now, emit) }
     switch event {
     case .start: start(at: now, emit)
     case .stop: stop(at: now, emit)
     case .timer: timer(at: now, emit)
-    case .advert(let envelope, let message): unsafe receive(message.span.bytes, in: envelope, at: now, emit)
+    case .advert: break
     case .link(let interface, let state): link(interface, state, at: now, emit)
     case .address(let vip, let report): addressReport(report, vip: vip, at: now, emit)
     case .check(let service, let backend, let probe, let result):
@@ -69,15 +96,27 @@ public struct Node: Sendable {
     case .workers(let healthy): workers(healthy, at: now, emit)
     case .connectionsClosed(let vip, let generation):
       connectionsClosed(vip: vip, generation: generation, at: now, emit)
-    case .track, .witness, .peer, .settings, .prepared: break
-    case .command(_, let ticket): emit(.answer(ticket: ticket, .refused("not available in this version")))
+    case .witness(let vip, let round): witnessAnswered(vip: vip, round: round, at: now, emit)
+    case .prepared(let vip, let generation, let succeeded):
+      prepared(vip: vip, generation: generation, succeeded: succeeded, at: now, emit)
+    case .settings(let settings): reload(settings, at: now, emit)
+    case .track(let tracker, let report):
+      if settings.trackers.indices.contains(tracker) { tracked(tracker, report, at: now, emit) }
+    case .peer(let peer, let report):
+      if settings.peers.indices.contains(peer) {
+        hearsay.heard(report, of: peer, at: now)
+        peerReported(peer, report, at: now, emit)
+      }
+    case .command(let command, let ticket): commanded(command, ticket: ticket, at: now, emit)
     }
+    settle(at: now, emit)
   }
 
   /// A VRRP message, without the copy that `Event.advert` needs.
   public mutating func receive(_ message: RawSpan, in envelope: Envelope, at now: Instant, _ emit: (Effect) -> Void) {
     guard phase == .running || phase == .stopping else { return }
     endLeases(at: now, emit)
+    defer { settle(at: now, emit) }
     guard let id = VirtualRouter.identify(message) else {
       counters.unidentified += 1
       return
@@ -88,12 +127,15 @@ public struct Node: Sendable {
       return
     }
     counters.unknownRouter += 1
+    overheard(envelope, at: now, emit)
   }
 
   private mutating func start(at now: Instant, _ emit: (Effect) -> Void) {
     guard phase == .idle else { return }
     phase = .running
     for service in services.indices { startChecks(service: service, at: now, emit) }
+    coordination.isDirty = true
+    coordination.fitnessChanged = true
     for vip in vips.indices { reconsider(vip: vip, at: now, emit) }
   }
 
@@ -104,6 +146,10 @@ public struct Node: Sendable {
         deadlines.set(part, to: nil)
         finishStopping(emit)
         if phase == .stopped { return }
+      } else if part == coordinationPart {
+        coordinationTimer(at: now, emit)
+        // One that is still due is looked at again after the event, so that a part that doesn't move on can't hang the node.
+        deadlines.set(part, to: coordination.deadline.map { max($0, now + .milliseconds(1)) })
       } else if part < vips.count {
         ownershipTimer(vip: part, at: now, emit)
       } else {
@@ -119,9 +165,11 @@ public struct Node: Sendable {
     guard phase == .idle || phase == .running else { return }
     phase = .stopping
     emit(.report(.stopping))
+    endCommands(at: now, emit)
     for service in services.indices { stopChecks(service: service, at: now, emit) }
     var longestDrain = Duration.zero
     for vip in vips.indices {
+      vips[vip].pending = nil
       if vips[vip].isHeld { longestDrain = max(longestDrain, vips[vip].settings.drain) }
       leave(vip: vip, at: now, emit)
     }
@@ -142,6 +190,7 @@ public struct Node: Sendable {
   }
 
   private mutating func link(_ interface: String, _ state: LinkState, at now: Instant, _ emit: (Effect) -> Void) {
+    if let segment = Segment.index(of: interface, in: segments) { segments[segment].link = state }
     for vip in vips.indices where vips[vip].settings.interface == interface {
       linkChanged(vip: vip, to: state, at: now, emit)
     }
@@ -153,4 +202,8 @@ public struct Node: Sendable {
     guard phase == .running else { return }
     for vip in vips.indices { reconsider(vip: vip, at: now, emit) }
   }
+}
+
+extension NodeSettings {
+  func hasServices(vip: Int) -> Bool { services.contains { $0.vip == vip && !$0.isVacant } }
 }

@@ -15,10 +15,11 @@ public struct EffectDigest: Sendable, Hashable {
       number(UInt64(truncatingIfNeeded: message.count))
       for byte in message { add(byte) }
       if case .unicast(let address) = destination { add(address) }
-    case .take(let vip, let generation, let lease):
+    case .take(let vip, let generation, let lease, let announcing):
       kind(2, vip)
       number(generation)
       number(lease.map { UInt64(bitPattern: $0.nanoseconds) } ?? .max)
+      add(announcing ? 1 : 0)
     case .renew(let vip, let generation, let lease):
       kind(3, vip)
       number(generation)
@@ -43,8 +44,43 @@ public struct EffectDigest: Sendable, Hashable {
       text(state.rawValue)
     case .report(let occurrence): add(occurrence)
     case .stopped: kind(10, 0)
-    case .askWitnesses, .tell, .prepare, .answer: kind(11, 0)
+    case .askWitnesses(let vip, let round):
+      kind(11, vip)
+      number(round)
+    case .tell(let peer, let message):
+      kind(12, peer)
+      add { message.record(into: &$0) }
+    case .prepare(let vip, let generation):
+      kind(13, vip)
+      number(generation)
+    case .configure(let vip, let settings):
+      kind(14, vip)
+      add { settings.encode(into: &$0) }
+    case .answer(let ticket, let answer):
+      kind(15, 0)
+      number(ticket)
+      add(answer)
     }
+  }
+
+  private mutating func add(_ answer: CommandAnswer) {
+    switch answer {
+    case .done: add(0)
+    case .moved(let node, let vacant):
+      add(1)
+      text(node)
+      number(vacant.map { UInt64(bitPattern: $0.nanoseconds) } ?? .max)
+    case .refused(let why):
+      add(2)
+      text(why)
+    }
+  }
+
+  /// What is rare enough to be made into bytes first.
+  private mutating func add(_ encode: (inout [UInt8]) -> Void) {
+    var bytes: [UInt8] = []
+    encode(&bytes)
+    for byte in bytes { add(byte) }
   }
 
   private mutating func add(_ occurrence: Occurrence) {
@@ -69,6 +105,41 @@ public struct EffectDigest: Sendable, Hashable {
       number(UInt64(bitPattern: Int64(code)))
     case .addressLost(let vip): kind(27, vip)
     case .stopping: kind(28, 0)
+    case .tracker(let tracker, let isGood, let message):
+      kind(40, tracker)
+      add(isGood ? 1 : 0)
+      text(message)
+    case .trackerDamped(let tracker, let message):
+      kind(41, tracker)
+      text(message)
+    case .trackerCalm(let tracker): kind(42, tracker)
+    case .peer(let peer, let isUp):
+      kind(43, peer)
+      add(isUp ? 1 : 0)
+    case .handOver(let vip, let to):
+      kind(44, vip)
+      text(to)
+    case .handedOver(let vip, let to, let vacant):
+      kind(45, vip)
+      text(to)
+      number(vacant.map { UInt64(bitPattern: $0.nanoseconds) } ?? .max)
+    case .handOverFailed(let vip, let to, let reason):
+      kind(46, vip)
+      text(to)
+      text(reason)
+    case .standby: kind(47, 0)
+    case .resumed: kind(48, 0)
+    case .revoked(let vip): kind(29, vip)
+    case .claimed(let address, let mac, let vip):
+      kind(30, vip)
+      add(address)
+      number(mac.rawValue)
+    case .duplicate(let address, let vip):
+      kind(31, vip)
+      add(address)
+    case .preparationFailed(let vip, let timedOut):
+      kind(32, vip)
+      add(timedOut ? 1 : 0)
     }
   }
 

@@ -8,6 +8,7 @@ import Wire
 extension Event {
   enum Kind: UInt8 {
     case start = 1, stop, timer, advert, link, address, check, workers, connectionsClosed
+    case track, witness, peer, command, settings, prepared
   }
 
   var kind: Kind {
@@ -21,13 +22,21 @@ extension Event {
     case .check: .check
     case .workers: .workers
     case .connectionsClosed: .connectionsClosed
-    case .track, .witness, .peer, .command, .settings, .prepared: .timer
+    case .track: .track
+    case .witness: .witness
+    case .peer: .peer
+    case .command: .command
+    case .settings: .settings
+    case .prepared: .prepared
     }
   }
 
-  /// At most this long as bytes, with what stands before it: texts, and numbers of ten bytes at most.
-  var mostBytes: Int {
+  /// At most this long as bytes, with what stands before it: texts, and numbers of ten bytes at most. Nil: any length.
+  var mostBytes: Int? {
     switch self {
+    case .settings: nil
+    case .track(_, .bad(let text)), .track(_, .unknown(let text)): 128 + text.utf8.count
+    case .peer(_, .said(let message)): 128 + message.mostBytes
     case .link(let interface, _): 128 + interface.utf8.count
     case .check(_, _, _, let result): 128 + result.message.utf8.count
     default: 128
@@ -38,12 +47,29 @@ extension Event {
   func encode(into bytes: inout [UInt8]) {
     switch self {
     case .start, .stop, .timer, .advert: break
-    case .track, .witness, .peer, .command, .settings, .prepared: break
+    case .track(let tracker, let report):
+      BytesOut.number(tracker, &bytes)
+      report.encode(into: &bytes)
+    case .witness(let vip, let round):
+      BytesOut.number(vip, &bytes)
+      BytesOut.number(round, &bytes)
+    case .peer(let peer, let report):
+      BytesOut.number(peer, &bytes)
+      report.encode(into: &bytes)
+    case .command(let command, let ticket):
+      command.encode(into: &bytes)
+      BytesOut.number(ticket, &bytes)
+    case .settings(let settings): settings.encode(into: &bytes)
+    case .prepared(let vip, let generation, let succeeded):
+      BytesOut.number(vip, &bytes)
+      BytesOut.number(generation, &bytes)
+      BytesOut.flag(succeeded, &bytes)
     case .link(let interface, let state):
       BytesOut.text(interface, &bytes)
       bytes.append(
         (state.isUp ? 1 : 0) | (state.ipv4 != nil ? 2 : 0) | (state.linkLocal != nil ? 4 : 0)
-          | (state.unicastIPv4 != nil ? 8 : 0) | (state.unicastIPv6 != nil ? 16 : 0) | (state.canAdvertise ? 0 : 32))
+          | (state.unicastIPv4 != nil ? 8 : 0) | (state.unicastIPv6 != nil ? 16 : 0) | (state.canAdvertise ? 0 : 32)
+          | (state.hasReceived ? 0 : 64))
       if let address = state.ipv4 { BytesOut.fixed(UInt64(address.rawValue), 4, &bytes) }
       if let address = state.linkLocal { address.encode(into: &bytes) }
       if let address = state.unicastIPv4 { BytesOut.fixed(UInt64(address.rawValue), 4, &bytes) }
@@ -77,13 +103,14 @@ extension Event {
     case .link:
       let interface = try bytes.text()
       let flags = try bytes.byte()
-      guard flags < 64 else { throw bytes.malformed("no state of a link") }
+      guard flags < 128 else { throw bytes.malformed("no state of a link") }
       var state = LinkState(isUp: flags & 1 != 0, ipv4: nil, linkLocal: nil)
       if flags & 2 != 0 { state.ipv4 = IPv4Address(rawValue: UInt32(truncatingIfNeeded: try bytes.fixed(4))) }
       if flags & 4 != 0 { state.linkLocal = try IPv6Address(from: &bytes) }
       if flags & 8 != 0 { state.unicastIPv4 = IPv4Address(rawValue: UInt32(truncatingIfNeeded: try bytes.fixed(4))) }
       if flags & 16 != 0 { state.unicastIPv6 = try IPv6Address(from: &bytes) }
       state.canAdvertise = flags & 32 == 0
+      state.hasReceived = flags & 64 == 0
       self = .link(interface: interface, state)
     case .address:
       let vip = try bytes.index()
@@ -107,6 +134,23 @@ extension Event {
     case .connectionsClosed:
       let vip = try bytes.index()
       self = .connectionsClosed(vip: vip, generation: try bytes.number())
+    case .track:
+      let tracker = try bytes.index()
+      self = .track(tracker: tracker, try TrackReport(from: &bytes))
+    case .witness:
+      let vip = try bytes.index()
+      self = .witness(vip: vip, round: try bytes.number())
+    case .peer:
+      let peer = try bytes.index()
+      self = .peer(peer, try PeerReport(from: &bytes))
+    case .command:
+      let command = try Command(from: &bytes)
+      self = .command(command, ticket: try bytes.number())
+    case .settings: self = .settings(try NodeSettings(from: &bytes))
+    case .prepared:
+      let vip = try bytes.index()
+      let generation = try bytes.number()
+      self = .prepared(vip: vip, generation: generation, succeeded: try bytes.flag())
     }
   }
 }
@@ -150,14 +194,20 @@ extension AddressReport {
       BytesOut.signed(Int64(code), &bytes)
     case .vanished(let generation): head(4, generation)
     case .putBack(let generation): head(5, generation)
-    case .revoked(let generation): head(5, generation)
-    case .claimed, .duplicate: head(5, 0)
+    case .revoked(let generation): head(6, generation)
+    case .claimed(let address, let mac):
+      bytes.append(7)
+      address.encode(into: &bytes)
+      BytesOut.fixed(mac.rawValue, 6, &bytes)
+    case .duplicate(let address):
+      bytes.append(8)
+      address.encode(into: &bytes)
     }
   }
 
   init(from bytes: inout BytesIn) throws(RecordingError) {
     let kind = try bytes.byte()
-    let generation = try bytes.number()
+    let generation = kind < 7 ? try bytes.number() : 0
     switch kind {
     case 0: self = .added(generation: generation, until: try bytes.instant())
     case 1: self = .renewed(generation: generation, until: try bytes.instant())
@@ -167,6 +217,11 @@ extension AddressReport {
       self = .failed(generation: generation, code: code)
     case 4: self = .vanished(generation: generation)
     case 5: self = .putBack(generation: generation)
+    case 6: self = .revoked(generation: generation)
+    case 7:
+      let address = try IPAddress(from: &bytes)
+      self = .claimed(address, by: MACAddress(rawValue: try bytes.fixed(6)))
+    case 8: self = .duplicate(try IPAddress(from: &bytes))
     default: throw bytes.malformed("no report about an address")
     }
   }

@@ -13,6 +13,16 @@ extension NodeSettings {
     for vip in vips { vip.encode(into: &bytes) }
     BytesOut.number(services.count, &bytes)
     for service in services { service.encode(into: &bytes) }
+    BytesOut.number(trackers.count, &bytes)
+    for tracker in trackers { tracker.encode(into: &bytes) }
+    BytesOut.number(groups.count, &bytes)
+    for group in groups {
+      BytesOut.number(group.count, &bytes)
+      for vip in group { BytesOut.number(vip, &bytes) }
+    }
+    BytesOut.number(peers.count, &bytes)
+    for peer in peers { BytesOut.text(peer, &bytes) }
+    BytesOut.flag(hasWitnesses, &bytes)
   }
 
   init(from bytes: inout BytesIn) throws(RecordingError) {
@@ -22,10 +32,79 @@ extension NodeSettings {
     var services: [ServiceSettings] = []
     for _ in 0..<(try bytes.count()) {
       let service = try ServiceSettings(from: &bytes)
-      guard vips.indices.contains(service.vip) else { throw bytes.malformed("a service of a VIP that doesn't exist") }
+      guard service.isVacant || vips.indices.contains(service.vip) else {
+        throw bytes.malformed("a service of a VIP that doesn't exist")
+      }
       services.append(service)
     }
     self.init(name: name, vips: vips, services: services)
+    try readCoordination(from: &bytes)
+  }
+
+  /// Trackers, groups and peers: each index has to lead somewhere.
+  private mutating func readCoordination(from bytes: inout BytesIn) throws(RecordingError) {
+    for _ in 0..<(try bytes.count()) { trackers.append(try TrackerSettings(from: &bytes)) }
+    for tracker in trackers {
+      switch tracker.source {
+      case .external: break
+      case .vip(let vip): guard vips.indices.contains(vip) else { throw bytes.malformed("a tracker of no VIP") }
+      case .service(let service, _):
+        guard services.indices.contains(service) else { throw bytes.malformed("a tracker of no service") }
+      }
+    }
+    for vip in vips {
+      guard vip.tracks.allSatisfy({ trackers.indices.contains($0.tracker) }) else {
+        throw bytes.malformed("a VIP that tracks what doesn't exist")
+      }
+    }
+    var isGrouped = vips.map { _ in false }
+    for _ in 0..<(try bytes.count()) {
+      var group: [Int] = []
+      for _ in 0..<(try bytes.count()) {
+        let vip = try bytes.index()
+        guard vips.indices.contains(vip), !isGrouped[vip] else { throw bytes.malformed("a group of what can't be one") }
+        isGrouped[vip] = true
+        group.append(vip)
+      }
+      groups.append(group)
+    }
+    for _ in 0..<(try bytes.count()) { peers.append(try bytes.text()) }
+    hasWitnesses = try bytes.flag()
+  }
+}
+
+extension TrackerSettings {
+  func encode(into bytes: inout [UInt8]) {
+    BytesOut.text(name, &bytes)
+    switch source {
+    case .external: bytes.append(0)
+    case .vip(let vip):
+      bytes.append(1)
+      BytesOut.number(vip, &bytes)
+    case .service(let service, let least):
+      bytes.append(2)
+      BytesOut.number(service, &bytes)
+      BytesOut.number(least, &bytes)
+    }
+    BytesOut.number(rise, &bytes)
+    BytesOut.number(fall, &bytes)
+  }
+
+  init(from bytes: inout BytesIn) throws(RecordingError) {
+    let name = try bytes.text()
+    let source: Source
+    switch try bytes.byte() {
+    case 0: source = .external
+    case 1: source = .vip(try bytes.index())
+    case 2:
+      let service = try bytes.index()
+      source = .service(service, atLeast: try bytes.index())
+    default: throw bytes.malformed("no source of a tracker")
+    }
+    let rise = try bytes.index()
+    let fall = try bytes.index()
+    guard 1...1_000_000 ~= rise, 1...1_000_000 ~= fall else { throw bytes.malformed("a tracker that can't be") }
+    self.init(name: name, source: source, rise: rise, fall: fall)
   }
 }
 
@@ -43,6 +122,16 @@ extension VIPSettings {
     BytesOut.flag(lease != nil, &bytes)
     if let lease { BytesOut.duration(lease, &bytes) }
     BytesOut.duration(drain, &bytes)
+    BytesOut.duration(warmUp, &bytes)
+    for time in [refresh, preparation] {
+      BytesOut.flag(time != nil, &bytes)
+      if let time { BytesOut.duration(time, &bytes) }
+    }
+    BytesOut.number(tracks.count, &bytes)
+    for track in tracks {
+      BytesOut.number(track.tracker, &bytes)
+      if case .lower(let by) = track.consequence { bytes += [1, by] } else { bytes.append(0) }
+    }
   }
 
   init(from bytes: inout BytesIn) throws(RecordingError) {
@@ -59,6 +148,18 @@ extension VIPSettings {
     let lease = try bytes.flag() ? try bytes.duration(in: .seconds(1) ... .seconds(1 << 32)) : nil
     let drain = try bytes.duration(in: .zero ... .seconds(1 << 32))
     self.init(name: name, interface: interface, addresses: addresses, election: election, lease: lease, drain: drain)
+    let longest = Duration.seconds(1 << 32)
+    warmUp = try bytes.duration(in: .zero...longest)
+    refresh = try bytes.flag() ? try bytes.duration(in: .zero...longest) : nil
+    preparation = try bytes.flag() ? try bytes.duration(in: .zero...longest) : nil
+    for _ in 0..<(try bytes.count()) {
+      let tracker = try bytes.index()
+      switch try bytes.byte() {
+      case 0: tracks.append(Track(tracker: tracker, consequence: .forbid))
+      case 1: tracks.append(Track(tracker: tracker, consequence: .lower(try bytes.byte())))
+      default: throw bytes.malformed("no consequence of a tracker")
+      }
+    }
   }
 }
 

@@ -19,8 +19,16 @@ public struct VirtualAddress: Sendable {
     case releasing(generation: UInt64)
   }
 
-  public let settings: VIPSettings
-  let hasServices: Bool
+  /// What follows when connections have ended and the VIP is still ours.
+  enum Departure: Sendable, Hashable {
+    /// The election is left.
+    case leave
+    /// Another node takes over, and this one is its backup.
+    case makeWay(Reason)
+  }
+
+  public internal(set) var settings: VIPSettings
+  var hasServices: Bool
   /// Nil where the election is fixed.
   public internal(set) var router: VirtualRouter?
   public internal(set) var holding = Holding.nothing
@@ -34,18 +42,29 @@ public struct VirtualAddress: Sendable {
   public internal(set) var announcements: UInt64 = 0
 
   var generation: UInt64 = 0
+  var departure = Departure.leave
   var renewal: Instant?
   /// The announcement that follows next, and how many of the burst are out.
   var announcement: Instant?
   var announced = 0
-  /// After the kernel refused the addresses: not again before this.
+  /// Nothing is announced before what `Effect.prepare` started has ended, or this.
+  var preparing: Instant?
+  /// After the kernel refused the addresses, or somebody else had them: not again before this.
   var retry: Instant?
+  var retryReason = ""
   var refusals = 0
+  var defence = Defence()
+  /// Index into `Node.segments`.
+  var segment: Int?
+  var listening = Listening()
+  /// What takes this place when the VIP has left it; nil: it stays.
+  var pending: VIPSettings?
 
   init(_ settings: VIPSettings, hasServices: Bool) {
     self.settings = settings
     self.hasServices = hasServices
     if case .vrrp(let election) = settings.election { router = VirtualRouter(election) }
+    if settings.isVacant { reason = "not configured" }
   }
 
   /// The VIP's addresses are, or may be, on the interface by this node's doing.
@@ -58,6 +77,12 @@ public struct VirtualAddress: Sendable {
 
   var isGone: Bool { holding == .nothing }
 
+  /// Connections are being finished while the VIP is still ours.
+  var isDraining: Bool { if case .closing(_, _, _, leaving: true) = holding { true } else { false } }
+
+  /// There may be proxied connections, and their clients can be reached.
+  var finishesConnections: Bool { hasServices && link?.isUp == true }
+
   func hears(_ id: UInt8, in envelope: Envelope) -> Bool {
     guard let router else { return false }
     return router.settings.id == id && envelope.interface == settings.interface
@@ -69,6 +94,7 @@ public struct VirtualAddress: Sendable {
 
   var deadline: Instant? {
     var deadline = earlier(router?.deadline, earlier(renewal, earlier(announcement, retry)))
+    deadline = earlier(deadline, earlier(preparing, earlier(defence.due, listening.deadline)))
     switch holding {
     case .held(_, let until): deadline = earlier(deadline, until)
     case .closing(_, let until, let lease, _): deadline = earlier(deadline, earlier(until, lease))

@@ -188,3 +188,47 @@ private func reading(_ vip: String, nodes: String = "{ lb1: 10.0.0.11, lb2: 10.0
       """)
   #expect(Configuration.read(path: "/").mistakes.map(\.message) == ["can't be read: Is a directory"])
 }
+
+@Test func `keys, tokens and programs are looked at where the file names them`() throws {
+  let folder = FileManager.default.temporaryDirectory.appending(path: "roost-files-\(UUID().uuidString)")
+  try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+  defer { try? FileManager.default.removeItem(at: folder) }
+  func file(_ name: String, _ text: String, mode: Int) throws {
+    let path = folder.appending(path: name).path
+    try Data(text.utf8).write(to: URL(filePath: path))
+    try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: path)
+  }
+  try file("key", String(repeating: "k", count: 64) + "\n", mode: 0o600)
+  try file("long", String(repeating: "k", count: 65), mode: 0o600)
+  try file("token", "Bearer abc\n", mode: 0o600)
+  try file("lines", "Bearer\nabc\n", mode: 0o600)
+  try file("program", "#!/bin/sh\n", mode: 0o700)
+  try file("text", "#!/bin/sh\n", mode: 0o600)
+  let path = folder.path
+  let reading = Configuration.read(
+    text: """
+      cluster: { nodes: { lb1: 10.0.0.11, lb2: 10.0.0.12 } }
+      vips:
+        web:
+          addresses: 10.0.0.100
+          before-announcing: { command: [\(path)/program] }
+          track: { script: forbid }
+          vrrp: { id: 1, auth: { mode: enforce, keys: { 1: \(path)/key, 2: \(path)/long } } }
+      trackers: { script: { command: [\(path)/none] } }
+      notify:
+        right: { webhook: "http://10.0.0.9/", authorization: \(path)/token }
+        wrong: { webhook: "http://10.0.0.9/", authorization: \(path)/lines }
+        text: { command: [\(path)/text] }
+      """, file: "f.yaml")
+  #expect(reading.mistakes == [])
+  #expect(
+    reading.secretMistakes().map(\.message) == [
+      "\(quoted("\(path)/long")) holds 65 bytes, a key has 32 to 64",
+      "\(quoted("\(path)/lines")) holds no value of an Authorization header: one line of visible ASCII",
+    ])
+  #expect(
+    reading.programMistakes().map(\.message) == [
+      "\(quoted("\(path)/none")) can't be run: No such file or directory", "\(quoted("\(path)/text")) may not be run",
+    ])
+  #expect(Secret.readToken("\(path)/token") == .success("Bearer abc"))
+}

@@ -88,6 +88,9 @@ enum WrongForms {
   static let base = """
     cluster:
       secret: /etc/roost/secret
+      port: 7113
+      witness: [10.0.0.1, "2001:db8::1"]
+      realtime: false
       nodes:
         lb1: { addresses: [10.0.0.11, "2001:db8::11"] }
         lb2: { addresses: [10.0.0.12, "2001:db8::12"] }
@@ -99,7 +102,11 @@ enum WrongForms {
         election: vrrp
         address-lease: 2s
         drain: 1s
-        vrrp: { id: 51, interval: 1s, version: 3, preempt: true, preempt-delay: 0s, peers: multicast, checksum: message }
+        warm-up: 2s
+        announce-every: 30s
+        before-announcing: { command: [/usr/local/bin/claim, web], timeout: 3s }
+        track: { uplink: forbid, gateway: 20, script: 1, enough: 253, store: forbid }
+        vrrp: { id: 51, interval: 1s, version: 3, preempt: true, preempt-delay: 0s, peers: multicast, checksum: message, auth: { mode: permissive, keys: { 1: /etc/roost/key } }, virtual-mac: false }
     services:
       web:
         vip: web
@@ -111,6 +118,15 @@ enum WrongForms {
           app1: 10.0.0.21:8080
           app2: { address: 10.0.0.22, weight: 50 }
         limits: { maximum-connections: 10, connect-timeout: 1s, idle-timeout: 1h, retries: 1 }
+    trackers:
+      uplink: { interface: eth1, every: 2s, rise: 2, fall: 2 }
+      gateway: { route: 0.0.0.0/0, table: 100 }
+      script: { command: [/usr/bin/true, -x, 5], user: nobody, timeout: 500ms }
+      enough: { service: web, at-least: 2 }
+      store: { check: tcp, address: 10.0.0.30:5432 }
+    notify:
+      pager: { webhook: "http://10.0.0.9:8080/roost", authorization: /etc/roost/token, events: [active, fault], timeout: 9s }
+      log: { command: [/usr/bin/logger, -t, roost] }
 
     """
 
@@ -137,11 +153,32 @@ enum WrongForms {
     ("election: vrrp", "election: etcd"), ("address-lease: 2s", "address-lease: 2"),
     ("address-lease: 2s", "address-lease: on"),
     ("drain: 1s", "drain: 1 s"), ("drain: 1s", "drain: -1s"), ("drain: 1s", "drain: [1s]"), ("drain: 1s", "drain:"),
-    ("drain: 1s", "drain: 1d"), ("drain: 1s", "track: [eth1]"), ("id: 51", "id: 0"), ("id: 51", "id: 256"),
+    ("drain: 1s", "drain: 1d"), ("track: {", "track: [uplink]\n    tracks: {"), ("uplink: forbid", "uplink: 0"),
+    ("uplink: forbid", "uplink: 254"), ("uplink: forbid", "uplink: allow"), ("uplink: forbid", "uplink: [forbid]"),
+    ("warm-up: 2s", "warm-up: 2"), ("warm-up: 2s", "warm-up: off"), ("announce-every: 30s", "announce-every: on"),
+    ("announce-every: 30s", "announce-every: 30"), ("[/usr/local/bin/claim, web]", "/usr/local/bin/claim"),
+    ("command: [/usr/local/bin/claim, web], ", ""), ("port: 7113", "port: 0"), ("port: 7113", "port: \"7113\""),
+    ("witness: [10.0.0.1, \"2001:db8::1\"]", "witness: gateway"),
+    ("witness: [10.0.0.1, \"2001:db8::1\"]", "witness: []"),
+    ("realtime: false", "realtime: sometimes"), ("interface: eth1", "interface: [eth1]"),
+    ("route: 0.0.0.0/0", "route: default"), ("route: 0.0.0.0/0", "route: 0.0.0.0"), ("table: 100", "table: main"),
+    ("command: [/usr/bin/true, -x, 5]", "command: /usr/bin/true"), ("user: nobody", "user: 5 5"),
+    ("at-least: 2", "at-least: 0"), ("check: tcp,", "check: udp,"), ("check: tcp,", "check: { path: / },"),
+    ("10.0.0.30:5432", "store:5432"), ("every: 2s, rise", "every: 2, rise"),
+    ("every: 2s, rise: 2", "every: 2s, rise: 0"),
+    ("webhook: \"http://10.0.0.9:8080/roost\"", "webhook: 10.0.0.9"),
+    ("events: [active, fault]", "events: [active, master]"),
+    ("authorization: /etc/roost/token", "authorization: token"),
+    ("timeout: 9s", "timeout: 9"), ("log: {", "\"a log\": {"), ("mode: permissive", "mode: strict"),
+    ("mode: permissive, ", ""), ("{ 1: /etc/roost/key }", "{ 1: key }"),
+    ("{ 1: /etc/roost/key }", "{ one: /etc/roost/key }"),
+    ("{ 1: /etc/roost/key }", "[/etc/roost/key]"), ("virtual-mac: false", "virtual-mac: 1"),
+    ("notify:", "groups: { front: web }\nnotify:"), ("notify:", "groups: { front: [] }\nnotify:"), ("id: 51", "id: 0"),
+    ("id: 51", "id: 256"),
     ("id: 51", "id: \"51\""), ("id: 51", "id: 51.5"), ("id: 51", "ident: 51"), ("version: 3", "version: 4"),
     ("version: 3", "version: v3"), ("preempt: true", "preempt: sometimes"), ("preempt: true", "preempt: \"true\""),
     ("preempt: true", "preempt: 1"), ("peers: multicast", "peers: broadcast"), ("checksum: message", "checksum: none"),
-    ("checksum: message", "auth: { mode: off }"), ("checksum: message", "family: both"), ("vip: web\n", "vip: [web]\n"),
+    ("checksum: message", "family: both"), ("vip: web\n", "vip: [web]\n"),
     ("listen: 80/tcp", "listen: 80"), ("listen: 80/tcp", "listen: 80/udp"), ("listen: 80/tcp", "listen: []"),
     ("listen: 80/tcp", "listen: [80/tcp, 443]"), ("mode: proxy", "mode: nat"), ("balance: random", "balance: rand"),
     ("http: /", "http: index.html"), ("status: 200", "status: 99"), ("status: 200", "status: [200, ok]"),
@@ -159,8 +196,30 @@ enum WrongForms {
     ("addresses: [10.0.0.100]", "addresses: 10.0.0.100"),
     ("addresses: [10.0.0.100]", "addresses: [10.0.0.100, \"2001:db8::100\"]"),
     ("interface: eth0", "interface: { lb1: eth0, lb2: eno1.5@x }"), ("interval: 1s", "interval: 40.95s"),
-    ("interval: 1s, version: 3", "interval: 255s, version: 2"), ("preempt-delay: 0s", "preempt-delay: 1.5m"),
+    (
+      "interval: 1s, version: 3, preempt: true, preempt-delay: 0s, peers: multicast, checksum: message, auth: { mode: permissive, keys: { 1: /etc/roost/key } }",
+      "interval: 255s, version: 2"
+    ), ("preempt-delay: 0s", "preempt-delay: 1.5m"),
     ("peers: multicast", "peers: unicast"), ("checksum: message", "family: ipv4"),
+    ("announce-every: 30s", "announce-every: off"), ("warm-up: 2s", "warm-up: 0s"), ("port: 7113", "port: 443"),
+    ("witness: [10.0.0.1, \"2001:db8::1\"]", "witness: 10.0.0.1"), ("realtime: false", "realtime: true"),
+    ("timeout: 3s }", "timeout: 100ms }"), ("claim, web]", "claim, web, 3, true]"), ("uplink: forbid", "uplink: 253"),
+    ("interface: eth1", "interface: { lb1: eth1, lb2: eth2 }"), ("route: 0.0.0.0/0", "route: \"::/0\""),
+    ("route: 0.0.0.0/0", "route: 10.0.0.0/8"), ("table: 100", "table: 4294967"), ("user: nobody", "user: _a.b-c"),
+    ("user: nobody, ", ""), ("enough: { service: web, at-least: 2 }", "enough: { service: web }"),
+    ("check: tcp,", "check: { http: /, host: a, status: 200, contains: x },"),
+    ("store: { check: tcp, address: 10.0.0.30:5432 }", "store: { process: postgres }"),
+    ("store: { check: tcp, address: 10.0.0.30:5432 }", "store: { file: /run/store }"),
+    ("every: 2s, rise: 2, fall: 2", "every: 3s, rise: 3, fall: 4"), ("timeout: 500ms", "timeout: 400ms"),
+    ("http://10.0.0.9:8080/roost", "http://example.org"),
+    ("http://10.0.0.9:8080/roost", "http://[2001:db8::9]:8080/?a=b"),
+    ("events: [active, fault]", "events: fault"), ("timeout: 9s", "timeout: 8s"),
+    ("-t, roost]", "-t, roost, -p, daemon.info]"),
+    ("mode: permissive", "mode: enforce"), ("mode: permissive, keys: { 1: /etc/roost/key }", "mode: off"),
+    (", keys: { 1: /etc/roost/key }", ""),
+    ("{ 1: /etc/roost/key }", "{ 255: /etc/roost/key, 7: /etc/roost/old }"),
+    ("virtual-mac: false", "virtual-mac: true"),
+    (", authorization: /etc/roost/token", ""), ("drain: 1s", "drain: 2s"),
     ("listen: 80/tcp", "listen: [80/tcp, 8000-8010/tcp]"), ("listen: 80/tcp", "listen: 64000-65023/tcp"),
     ("balance: random", "balance: source-hash"), ("status: 200", "status: [200-299, 304]"),
     ("status: 200", "status: 200-399"),

@@ -12,7 +12,7 @@ struct OwnershipTests {
     bench.advance(by: .milliseconds(300))
     #expect(bench.take().deeds.isEmpty)
     bench.advance(by: .milliseconds(1))
-    #expect(bench.take().deeds == [.take(vip: 0, generation: 1, lease: .seconds(2))])
+    #expect(bench.take().deeds == [.take(vip: 0, generation: 1, lease: .seconds(2), announcing: true)])
     #expect(bench.node.vips[0].state == .active)
   }
 
@@ -135,7 +135,7 @@ struct OwnershipTests {
     bench.give(.address(vip: 0, .removed(generation: 1)))
     bench.give(Bench.linkUp)
     bench.advance(by: .milliseconds(301))
-    #expect(bench.take().deeds.contains(.take(vip: 0, generation: 2, lease: .seconds(2))))
+    #expect(bench.take().deeds.contains(.take(vip: 0, generation: 2, lease: .seconds(2), announcing: true)))
   }
 
   @Test func `an address that the kernel refuses is left to a peer and tried again later and later`() {
@@ -148,7 +148,7 @@ struct OwnershipTests {
     bench.advance(by: .milliseconds(999))
     #expect(bench.take().deeds.isEmpty)
     bench.advance(by: .milliseconds(400))
-    #expect(bench.take().deeds.contains(.take(vip: 0, generation: 2, lease: .seconds(2))))
+    #expect(bench.take().deeds.contains(.take(vip: 0, generation: 2, lease: .seconds(2), announcing: true)))
   }
 
   @Test func `a proxy worker that is stuck makes the node unfit until it turns again`() {
@@ -177,7 +177,7 @@ struct OwnershipTests {
     bench.give(.start)
     bench.give(Bench.linkUp)
     let effects = bench.take()
-    #expect(effects.deeds == [.take(vip: 0, generation: 1, lease: .seconds(2))])
+    #expect(effects.deeds == [.take(vip: 0, generation: 1, lease: .seconds(2), announcing: true)])
     #expect(!effects.contains { $0.isTransmit })
   }
 

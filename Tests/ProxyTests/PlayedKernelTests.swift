@@ -11,7 +11,7 @@ import Wire
 final class Stage {
   let kernel = PlayedKernel()
   let listener: Int32
-  let ledger: Ledger
+  let edition: Edition
   let mail: Mail
   var worker: Worker<ScriptedIO>
 
@@ -26,14 +26,13 @@ final class Stage {
       policy: .roundRobin,
       maximumConnections: limit, timeouts: timeouts)
     listener = kernel.listener()
-    ledger = Ledger(services: [service])
+    edition = Edition(service, workers: 1)
     mail = try Mail()
     let plan = WorkerPlan(
-      services: [service], listeners: [Listener(descriptor: listener, service: 0)], options: options, capacity: 64,
-      seed: 0)
+      editions: [edition], listeners: [Listener(descriptor: listener, service: 0, place: service.listen[0])],
+      options: options, capacity: 64, number: 0)
     var worker = try Worker(
-      io: ScriptedIO(kernel: kernel), plan: plan, ledger: ledger, occupancy: Occupancy(services: [service], total: 64),
-      mail: mail)
+      io: ScriptedIO(kernel: kernel), plan: plan, pulse: Pulse(), occupancy: Occupancy(bound: 64), mail: mail)
     try worker.listen()
     self.worker = worker
   }
@@ -57,7 +56,7 @@ final class Stage {
 
   var sum: ServiceSnapshot {
     var sum = ServiceSnapshot(name: "", backends: ["b0", "b1"].map { .init(name: $0, usable: true, weight: 1) })
-    ledger.add(service: 0, to: &sum)
+    edition.add(to: &sum)
     return sum
   }
 }

@@ -67,8 +67,8 @@ struct NeverRenews: ControlPlane {
       event = .address(vip: vip, .added(generation: generation, until: nil))
     }
     node.handle(event, at: now) { effect in
-      if case .take(let vip, let generation, _) = effect {
-        emit(.take(vip: vip, generation: generation, lease: .seconds(1)))
+      if case .take(let vip, let generation, _, let announcing) = effect {
+        emit(.take(vip: vip, generation: generation, lease: .seconds(1), announcing: announcing))
       } else {
         emit(effect)
       }
@@ -77,8 +77,8 @@ struct NeverRenews: ControlPlane {
 
   mutating func receive(_ message: RawSpan, in envelope: Envelope, at now: Instant, _ emit: (Effect) -> Void) {
     node.receive(message, in: envelope, at: now) { effect in
-      if case .take(let vip, let generation, _) = effect {
-        emit(.take(vip: vip, generation: generation, lease: .seconds(1)))
+      if case .take(let vip, let generation, _, let announcing) = effect {
+        emit(.take(vip: vip, generation: generation, lease: .seconds(1), announcing: announcing))
       } else {
         emit(effect)
       }

@@ -160,7 +160,7 @@ import Wire
   @Test func `after a long stall one advert goes out, not all that were missed`() {
     var rig = Rig.active()
     rig.pass(.seconds(60))
-    #expect(rig.handle(.timer).count == 1)
+    #expect(rig.handle(.timer).filter { $0.sentPriority != nil }.count == 1)
     #expect(rig.left == .milliseconds(100))
   }
 

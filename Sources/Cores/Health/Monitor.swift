@@ -27,6 +27,10 @@ public struct Monitor: Sendable, Hashable {
     case timer
     /// The probe of that number ended.
     case result(CheckResult, probe: UInt64)
+    /// The probe in flight will not be answered: another one is made at once instead.
+    case abandoned
+    /// Other settings, from the next probe on; what is known of the backend stays.
+    case settings(Settings)
   }
 
   public enum Output: Sendable, Hashable {
@@ -36,7 +40,7 @@ public struct Monitor: Sendable, Hashable {
     case changed(from: State, to: State, CheckResult)
   }
 
-  public let settings: Settings
+  public private(set) var settings: Settings
   public private(set) var state: State = .unknown
   /// When the state became what it is; nil before the first `.start`.
   public private(set) var since: Instant?
@@ -68,6 +72,11 @@ public struct Monitor: Sendable, Hashable {
     case .result(let result, let number):
       guard inFlight, number == probes else { return }
       conclude(result, at: now, emit)
+    case .abandoned:
+      guard inFlight else { return }
+      inFlight = false
+      deadline = now
+    case .settings(let settings): self.settings = settings
     }
   }
 

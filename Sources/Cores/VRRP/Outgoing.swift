@@ -13,12 +13,14 @@ struct Outgoing: Sendable {
   private(set) var farewells: [Message] = []
   private(set) var local: IPAddress?
   /// What the advert lists; for IPv6 a link-local address first.
-  let addresses: [IPAddress]
-  private let settings: Settings
+  private(set) var addresses: [IPAddress]
+  private var settings: Settings
+  private var priority: UInt8
   private var coverage: ChecksumCoverage
 
   init(_ settings: Settings) {
     self.settings = settings
+    priority = settings.priority
     coverage = settings.checksum == .message ? .message : .pseudoHeader
     addresses = settings.advertisedAddresses
   }
@@ -36,9 +38,24 @@ struct Outgoing: Sendable {
     encode()
   }
 
+  mutating func change(priority: UInt8) {
+    self.priority = priority
+    encode()
+  }
+
+  mutating func change(to settings: Settings, priority: UInt8) {
+    if settings.checksum != self.settings.checksum, settings.checksum != .learned {
+      coverage = settings.checksum == .message ? .message : .pseudoHeader
+    }
+    self.settings = settings
+    self.priority = priority
+    addresses = settings.advertisedAddresses
+    encode()
+  }
+
   private mutating func encode() {
     guard let local else { return }
-    adverts = messages(priority: settings.priority, from: local)
+    adverts = messages(priority: priority, from: local)
     farewells = messages(priority: 0, from: local)
   }
 

@@ -20,6 +20,19 @@ public enum Reason: Sendable, Hashable {
   case losingAdvert(from: IPAddress, theirs: UInt8, ours: UInt8)
   /// This node lost the addresses, and makes way.
   case yielded
+  /// This router is active and was not run for that long: it announces again.
+  case stalled(Duration)
+  /// This router was silent for that long, and another one has taken over.
+  case overslept(Duration)
+  /// The guardian gave the addresses up while this process was stalled.
+  case revoked
+  /// A planned move: to that node, or from it. By name.
+  case handedTo(String)
+  case handedBy(String)
+  /// The VIPs of its group move together, and that one moved.
+  case group(with: String)
+  /// The addresses are given up to that end; for people.
+  case gaveWay(String)
   /// Stopped politely.
   case shutdown
   /// Stopped without a word, as the text says.
@@ -44,6 +57,13 @@ extension Reason: CustomStringConvertible {
     case .losingAdvert(let other, let theirs, let ours):
       "\(other) claims the addresses with a lower priority (\(theirs) < \(ours))"
     case .yielded: "this node lost the addresses and makes way"
+    case .stalled(let time): "this node was stalled for \(text(time))"
+    case .overslept(let time): "this node was silent for \(text(time)), and another one took over"
+    case .revoked: "this node was stalled, and its guardian gave the VIP up"
+    case .handedTo(let node): "handed over to \(node)"
+    case .handedBy(let node): "handed over by \(node)"
+    case .group(let vip): "moves together with \(vip)"
+    case .gaveWay(let why): why
     case .shutdown: "stopped"
     case .abandoned(let why): why
     }

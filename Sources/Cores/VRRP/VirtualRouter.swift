@@ -11,7 +11,9 @@ import Wire
 /// - timers count nanoseconds, so skews below a centisecond are real ones;
 /// - a router that was active and hears a better one sends one last advert of its own, so that the winner announces;
 /// - what a losing advert or a priority 0 provokes from an active router is limited to one in a quarter of an interval;
-/// - a priority 0 only ever shortens the wait of a backup.
+/// - a priority 0 only ever shortens the wait of a backup;
+/// - an active router that was silent for so long that another one may have taken over looks before it sends
+///   (`VirtualRouter+Stall.swift`).
 public struct VirtualRouter: Sendable {
   public enum State: String, Sendable, Hashable { case initialize, backup, active }
 
@@ -30,6 +32,26 @@ public struct VirtualRouter: Sendable {
     /// The addresses were lost. Active makes way as if a better owner had been heard: it says priority 0, so that a peer takes
     /// over, and doesn't come back before a full Active_Down_Interval.
     case yield
+    /// The same, for that reason: a hand-over, or a group that moves together.
+    case makeWay(Reason)
+    /// The VIP is another router's by now, and was given up in our name: backup without a word, for at least a full
+    /// Active_Down_Interval.
+    case deposed(Reason)
+    /// The priority to advertise and to compare with, 1 to 255, until the next `.settings`: what is tracked lowers it. An active
+    /// router says it with its next advert, and whoever is better by then takes over by the ordinary rules.
+    case priority(UInt8)
+    /// The owner named this router to follow it: when that owner says priority 0, no skew is waited for.
+    case successor(Bool)
+    /// A backup becomes active at once: it was handed the VIP, or the rest of its group was. Elsewhere nothing.
+    case takeOver(Reason)
+    /// Whether a lower-priority owner is deposed; nil: as configured. Priority 255 always does.
+    case preempt(Bool?)
+    /// A backup does not become active before that instant, whatever it hears or misses, unless by `.takeOver`. An instant that has
+    /// passed ends an earlier one: what was due meanwhile is due now.
+    case postpone(until: Instant)
+    /// Other settings for the same virtual router. VRID, version and family must be the same, and the kind of its peers: with others
+    /// nothing happens. Nothing is sent out of turn, and no state changes.
+    case settings(Settings)
   }
 
   public enum Output: Sendable, Hashable {
@@ -56,39 +78,55 @@ public struct VirtualRouter: Sendable {
     }
   }
 
-  public let settings: Settings
-  public private(set) var state = State.initialize
+  public internal(set) var settings: Settings
+  /// What is advertised and compared: the configured priority, or what `.priority` made of it.
+  public internal(set) var priority: UInt8
+  public internal(set) var state = State.initialize
   /// When `.timer` is wanted. Nil exactly in Initialize.
-  public private(set) var deadline: Instant?
-  public private(set) var counters = Counters()
-  public private(set) var owner: Owner?
+  public internal(set) var deadline: Instant?
+  public internal(set) var counters = Counters()
+  public internal(set) var owner: Owner?
+  /// This backup was the owner, and another router has taken its place already: nothing may be said of the addresses by it.
+  public internal(set) var wasDeposed = false
   /// Active_Adver_Interval: our own until an owner's advert taught another (RFC 9568 §6.1).
   public var interval: Duration { .nanoseconds(activeInterval) }
+  /// Active_Down_Interval: how long an owner may be silent before this router takes over.
+  public var longestSilence: Duration { .nanoseconds(activeDownInterval) }
 
   /// Our own Advertisement_Interval as the advert can say it, in nanoseconds.
-  private let ownInterval: Int64
-  private var activeInterval: Int64
-  private var outgoing: Outgoing
-  private var observations: Observations
+  var ownInterval: Int64
+  var activeInterval: Int64
+  var outgoing: Outgoing
+  var observations: Observations
   /// Who said priority 0 last, while a backup waits for its skew.
-  private var departed: IPAddress?
+  var departed: IPAddress?
   /// The last advert a backup heard was a losing one: its timer runs out because it preempts, not because of silence.
-  private var isPreempting = false
+  var isPreempting = false
   /// Before this a lower-priority owner is left alone (`Settings.preemptDelay`).
-  private var preemptFrom = Instant(nanoseconds: .min)
-  /// Before this a router that yielded doesn't come back.
-  private var holdUntil = Instant(nanoseconds: .min)
+  var preemptFrom = Instant(nanoseconds: .min)
+  /// `.preempt`: instead of the settings' own.
+  var preemptOverride: Bool?
+  var isSuccessor = false
+  /// When a backup's Active_Down_Timer runs out. Its deadline is that, or later where one of the next two holds it back.
+  var downAt = Instant(nanoseconds: .min)
+  /// Before this a router that made way, or was deposed, doesn't come back.
+  var holdUntil = Instant(nanoseconds: .min)
+  /// The same, by `.postpone`.
+  var postponedUntil = Instant(nanoseconds: .min)
   /// Adver_Timer of an active router.
-  private var adverAt = Instant(nanoseconds: .min)
+  var adverAt = Instant(nanoseconds: .min)
   /// From when an extra advert is allowed again, and why one is owed.
-  private var reassertFrom = Instant(nanoseconds: .min)
-  private var owed: Reason?
+  var reassertFrom = Instant(nanoseconds: .min)
+  var owed: Reason?
+  /// When, and how often of late, this router was deposed because it stalled.
+  var stalls = Stalls()
 
   /// In Initialize, silent, without a deadline. VRRPv2 knows no IPv6: there the router speaks v3 whatever the settings say.
   public init(_ settings: Settings) {
     var settings = settings
     if settings.family == .ipv6 { settings.version = .v3 }
     self.settings = settings
+    priority = settings.priority
     ownInterval = settings.version.rounded(settings.interval.nanoseconds)
     activeInterval = ownInterval
     outgoing = Outgoing(settings)
@@ -107,7 +145,15 @@ public struct VirtualRouter: Sendable {
     case .timer: turn(now, emit)
     case .shutdown: stop(.shutdown, emit)
     case .abandon(let why): stop(.abandoned(why), emit)
-    case .yield: makeWay(now, emit)
+    case .yield: makeWay(.yielded, now, emit)
+    case .makeWay(let why): makeWay(why, now, emit)
+    case .deposed(let why): beDeposed(why, now, emit)
+    case .priority(let priority): change(priority: max(priority, 1), now)
+    case .successor(let isSuccessor): self.isSuccessor = isSuccessor
+    case .takeOver(let why): if state == .backup { becomeActive(why, now, emit) }
+    case .preempt(let override): preemptOverride = override
+    case .postpone(let instant): postpone(until: instant)
+    case .settings(let settings): change(settings, now)
     }
   }
 
@@ -132,47 +178,9 @@ public struct VirtualRouter: Sendable {
     observe(header, message, envelope.source, now, emit)
     switch state {
     case .initialize: break
-    case .backup: hearAsBackup(header, envelope.source, now)
+    case .backup: hearAsBackup(header, envelope.source, now, emit)
     case .active: hearAsActive(header, envelope.source, now, emit)
     }
-  }
-}
-
-// MARK: - Checks
-
-extension VirtualRouter {
-  /// RFC 9568 §7.1. That an address owner hears another one is told, not dropped (erratum 8298).
-  // Inlined, like the other small readers of `self` below: called, each copies the whole router (700 bytes) first.
-  @inline(__always)
-  private func check(_ message: RawSpan, _ envelope: Envelope) throws(Discard) -> AdvertHeader {
-    guard state != .initialize else { throw .notRunning }
-    guard envelope.source.family == settings.family, envelope.destination.family == settings.family else {
-      throw .family
-    }
-    guard envelope.source != outgoing.local else { throw .reflected }
-    switch settings.peers {
-    case .multicast:
-      guard envelope.hopLimit == 255 else { throw .hopLimit }
-      guard envelope.destination == settings.family.vrrpGroup else { throw .destination }
-    case .unicast(let peers):
-      guard envelope.hopLimit == 255 else { throw .unicastHopLimit }
-      guard !envelope.destination.isMulticast else { throw .destination }
-      guard peers.contains(envelope.source) else { throw .stranger }
-    }
-    return try AdvertHeader(
-      checking: message, version: settings.version, id: settings.id, from: envelope.source, to: envelope.destination)
-  }
-
-  /// What is worth a word, but never a drop.
-  private mutating func observe(
-    _ header: AdvertHeader, _ message: RawSpan, _ source: IPAddress, _ now: Instant, _ emit: (Output) -> Void
-  ) {
-    if header.intervalNanoseconds != ownInterval { counters.intervalMismatches &+= 1 }
-    let sameAddresses = outgoing.lists(header, message)
-    if !sameAddresses { counters.addressMismatches &+= 1 }
-    observations.interval(header, source, ours: ownInterval, now, emit)
-    observations.addresses(sameAddresses, header, message, source, ours: outgoing.addresses, now, emit)
-    observations.coverage(header, source, now, emit)
   }
 }
 
@@ -180,16 +188,12 @@ extension VirtualRouter {
 
 extension VirtualRouter {
   /// RFC 9568 §6.4.2.
-  private mutating func hearAsBackup(_ header: AdvertHeader, _ source: IPAddress, _ now: Instant) {
-    if header.priority == 0 {
-      departed = source
-      owner = nil
-      // Never later than what was waited for anyway: a stream of priority 0 must not keep a backup waiting for ever.
-      wait(until: min(deadline ?? now, now.adding(skew)))
-      return
-    }
+  private mutating func hearAsBackup(
+    _ header: AdvertHeader, _ source: IPAddress, _ now: Instant, _ emit: (Output) -> Void
+  ) {
+    if header.priority == 0 { return hearFarewell(source, now, emit) }
     owner = Owner(address: source, priority: header.priority, heard: now)
-    guard header.priority >= settings.priority || !preempts(at: now) else {
+    guard header.priority >= priority || !preempts(at: now) else {
       counters.losing &+= 1
       isPreempting = true
       return
@@ -200,10 +204,20 @@ extension VirtualRouter {
     wait(until: now.adding(activeDownInterval))
   }
 
+  private mutating func hearFarewell(_ source: IPAddress, _ now: Instant, _ emit: (Output) -> Void) {
+    // Only the owner names a successor. From anybody else a priority 0 is worth the RFC's skew, and no more.
+    let isOwners = owner?.address == source
+    departed = source
+    owner = nil
+    // Never later than what was waited for anyway: a stream of priority 0 must not keep a backup waiting for ever.
+    wait(until: min(downAt, now.adding(isSuccessor && isOwners ? 0 : skew)))
+    if let deadline, deadline <= now { becomeActive(.left(source), now, emit) }
+  }
+
   @inline(__always)
   private func preempts(at now: Instant) -> Bool {
     // The address owner always does (RFC 9568 §6.1, Preempt_Mode).
-    settings.priority == 255 || settings.preempt && now >= preemptFrom
+    priority == 255 || (preemptOverride ?? settings.preempt) && now >= preemptFrom
   }
 
   private mutating func learn(_ header: AdvertHeader) {
@@ -211,24 +225,32 @@ extension VirtualRouter {
     if activeInterval > ownInterval { counters.intervalStretched &+= 1 }
   }
 
-  private mutating func wait(until instant: Instant) { deadline = max(instant, holdUntil) }
+  mutating func wait(until instant: Instant) {
+    downAt = instant
+    deadline = max(instant, holdUntil, postponedUntil)
+  }
+
+  private mutating func postpone(until instant: Instant) {
+    postponedUntil = instant
+    if state == .backup { wait(until: downAt) }
+  }
 
   /// Skew_Time in nanoseconds (RFC 9568 §6.1; RFC 3768 §6.1 knows seconds only).
   @inline(__always)
-  private var skew: Int64 {
-    (256 - Int64(settings.priority)) * (settings.version == .v2 ? 1_000_000_000 : activeInterval) / 256
+  var skew: Int64 {
+    (256 - Int64(priority)) * (settings.version == .v2 ? 1_000_000_000 : activeInterval) / 256
   }
 
   /// Active_Down_Interval in nanoseconds.
   @inline(__always)
-  private var activeDownInterval: Int64 { 3 * activeInterval + skew }
+  var activeDownInterval: Int64 { 3 * activeInterval + skew }
 
   private func reasonToTakeOver(at now: Instant) -> Reason {
     if let departed { return .left(departed) }
     guard let owner else { return .silence(of: nil, for: .nanoseconds(activeDownInterval)) }
     let quiet = now.since(owner.heard)
     if isPreempting, quiet < activeDownInterval {
-      return .preempts(owner: owner.address, theirs: owner.priority, ours: settings.priority)
+      return .preempts(owner: owner.address, theirs: owner.priority, ours: priority)
     }
     return .silence(of: owner.address, for: .nanoseconds(quiet))
   }
@@ -242,8 +264,11 @@ extension VirtualRouter {
     _ header: AdvertHeader, _ source: IPAddress, _ now: Instant, _ emit: (Output) -> Void
   ) {
     guard let better = reasonToDefer(to: header, source) else {
-      if header.priority > 0 { counters.losing &+= 1 }
-      reassert(.losingAdvert(from: source, theirs: header.priority, ours: settings.priority), now, emit)
+      if header.priority > 0 {
+        counters.losing &+= 1
+        if let overslept = stall(at: now) { return beDeposed(overslept, now, emit) }
+      }
+      reassert(.losingAdvert(from: source, theirs: header.priority, ours: priority), now, emit)
       return
     }
     // One last advert, which the winner sees as a losing one: it announces again, and the neighbours that were ours
@@ -257,10 +282,10 @@ extension VirtualRouter {
 
   @inline(__always)
   private func reasonToDefer(to header: AdvertHeader, _ source: IPAddress) -> Reason? {
-    if header.priority > settings.priority {
-      return .higherPriority(source, theirs: header.priority, ours: settings.priority)
+    if header.priority > priority {
+      return .higherPriority(source, theirs: header.priority, ours: priority)
     }
-    guard header.priority == settings.priority, let local = outgoing.local, source > local else { return nil }
+    guard header.priority == priority, let local = outgoing.local, source > local else { return nil }
     return .greaterAddress(source, priority: header.priority)
   }
 
@@ -295,8 +320,9 @@ extension VirtualRouter {
     owner = nil
     activeInterval = ownInterval
     holdUntil = Instant(nanoseconds: .min)
+    isSuccessor = false
     preemptFrom = now.adding(settings.preemptDelay.nanoseconds)
-    if settings.priority == 255 {
+    if priority == 255 {
       becomeActive(.ownsAddresses, now, emit)
     } else {
       becomeBackup(.started, until: now.adding(activeDownInterval), emit)
@@ -311,7 +337,10 @@ extension VirtualRouter {
     case .active:
       if let owed, now >= reassertFrom { return reassert(owed, now, emit) }
       guard now >= adverAt else { return }
+      let late = now.since(adverAt)
       transmit(outgoing.adverts, emit)
+      // Nobody claimed meanwhile, or it would have been heard by now. But the neighbours may have been told otherwise.
+      if late > ownInterval { emit(.announce(.stalled(.nanoseconds(late)))) }
       // From the deadline and not from now, so that lateness doesn't add up; after a long stall, from now.
       let next = adverAt.adding(ownInterval)
       adverAt = next > now ? next : now.adding(ownInterval)
@@ -319,11 +348,12 @@ extension VirtualRouter {
     }
   }
 
-  private mutating func becomeActive(_ reason: Reason, _ now: Instant, _ emit: (Output) -> Void) {
+  mutating func becomeActive(_ reason: Reason, _ now: Instant, _ emit: (Output) -> Void) {
     state = .active
     counters.becameActive &+= 1
     owner = nil
     departed = nil
+    isSuccessor = false
     owed = nil
     reassertFrom = now
     adverAt = now.adding(ownInterval)
@@ -332,8 +362,9 @@ extension VirtualRouter {
     emit(.becameActive(reason))
   }
 
-  private mutating func becomeBackup(_ reason: Reason, until: Instant, _ emit: (Output) -> Void) {
+  mutating func becomeBackup(_ reason: Reason, until: Instant, _ emit: (Output) -> Void) {
     state = .backup
+    wasDeposed = false
     counters.becameBackup &+= 1
     departed = nil
     isPreempting = false
@@ -342,15 +373,22 @@ extension VirtualRouter {
     emit(.becameBackup(reason))
   }
 
-  private mutating func makeWay(_ now: Instant, _ emit: (Output) -> Void) {
+  private mutating func makeWay(_ reason: Reason, _ now: Instant, _ emit: (Output) -> Void) {
     guard state == .active else { return }
     transmit(outgoing.farewells, emit)
     counters.sentFarewells &+= 1
+    stayAway(because: reason, settings.preemptDelay.nanoseconds, now, emit)
+  }
+
+  /// Backup, and no owner again before a full Active_Down_Interval.
+  mutating func stayAway(
+    because reason: Reason, _ preemptDelay: Int64, _ now: Instant, _ emit: (Output) -> Void
+  ) {
     activeInterval = ownInterval
     owner = nil
     holdUntil = now.adding(activeDownInterval)
-    preemptFrom = now.adding(settings.preemptDelay.nanoseconds)
-    becomeBackup(.yielded, until: holdUntil, emit)
+    preemptFrom = now.adding(preemptDelay)
+    becomeBackup(reason, until: holdUntil, emit)
   }
 
   private mutating func stop(_ reason: Reason, _ emit: (Output) -> Void) {
@@ -367,7 +405,7 @@ extension VirtualRouter {
     emit(.becameInitialize(reason))
   }
 
-  private mutating func transmit(_ messages: [Outgoing.Message], _ emit: (Output) -> Void) {
+  mutating func transmit(_ messages: [Outgoing.Message], _ emit: (Output) -> Void) {
     counters.sent &+= 1
     for message in messages { emit(.transmit(message.bytes, to: message.destination)) }
   }

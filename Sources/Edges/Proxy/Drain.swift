@@ -4,7 +4,11 @@ import Synchronization
 
 /// What other threads ask of a worker.
 enum Command: Sendable {
+  /// `service` is a slot here and below.
   case setBackend(service: Int, backend: Int, usable: Bool, weight: Int)
+  /// The listeners are one list for each worker.
+  case install(Edition, slot: Int, [[Listener]], replacing: Int?)
+  case retire(Int)
   case drain(DrainOrder)
   /// The services to serve again.
   case resume([Int])
@@ -145,7 +149,9 @@ extension Worker {
 
   private mutating func seal(_ sealed: [Int]) {
     for service in sealed where services[service].intake == .open { services[service].intake = .sealed }
-    for listener in listeners where sealed.contains(listener.service) { _ = io.seal(listener.descriptor) }
+    for listener in listeners where listener.descriptor >= 0 && sealed.contains(listener.service) {
+      _ = io.seal(listener.descriptor)
+    }
     for place in 0..<slab.top where slab.isOpen(place) && sealed.contains(Int(connections[place].service)) {
       guard connections[place].flags.contains(.established) else { continue }
       wheel.arm(place, at: connections[place].lastMoved &+ Self.shortQuiet)
@@ -158,7 +164,7 @@ extension Worker {
     for index in listeners.indices where drained.contains(listeners[index].service) { emptyBacklog(index) }
     if isOver {
       for place in 0..<slab.top where slab.isOpen(place) && drained.contains(Int(connections[place].service)) {
-        ledger.services[Int(connections[place].service)].cut.bump()
+        services[Int(connections[place].service)].counters.pointee.cut.bump()
         reset(place)
       }
     }
@@ -186,6 +192,8 @@ extension Worker {
       if drains[index].services.isEmpty { drains.remove(at: index).order.arrive() }
     }
     for service in resumed { services[service].intake = .open }
-    for listener in listeners where resumed.contains(listener.service) { _ = io.unseal(listener.descriptor) }
+    for listener in listeners where listener.descriptor >= 0 && resumed.contains(listener.service) {
+      _ = io.unseal(listener.descriptor)
+    }
   }
 }

@@ -7,15 +7,14 @@ import Wire
 /// A worker and its thread, as other threads know them.
 final class Member: Sendable {
   let mail: Mail
-  let ledger: Ledger
+  let pulse = Pulse()
   private let desk: Desk
   private let thread = Mutex<Linux.Thread?>(nil)
 
   init(plan: WorkerPlan, occupancy: Occupancy) throws(ProxyError) {
     do { mail = try Mail() } catch { throw .outOf("eventfd", code: error.code) }
-    ledger = Ledger(services: plan.services)
     let io = try KernelIO(bell: mail.descriptor)
-    desk = Desk(try Worker(io: io, plan: plan, ledger: ledger, occupancy: occupancy, mail: mail))
+    desk = Desk(try Worker(io: io, plan: plan, pulse: pulse, occupancy: occupancy, mail: mail))
     try desk.worker.listen()
   }
 
@@ -43,16 +42,19 @@ final class Member: Sendable {
 struct ListenerSet {
   private var shares: [[Listener]]
 
-  init(services: [ProxyService], workers: Int, backlog: Int) throws(ProxyError) {
+  /// - Parameter wanted: for each service its slot, and where it shall listen.
+  init(
+    _ wanted: [(slot: Int, service: ProxyService, places: [ProxyService.Listen])], workers: Int, backlog: Int
+  ) throws(ProxyError) {
     shares = Array(repeating: [], count: workers)
     do {
-      for (index, service) in services.enumerated() {
-        for place in service.listen {
+      for (slot, service, places) in wanted {
+        for place in places {
           // Sharing would let two programs of one user split the connections. Alone, the kernel tells.
           clinux_proxy_close(try ListenerSet.open(place, of: service, backlog: 1, share: false))
           for worker in 0..<workers {
             let descriptor = try ListenerSet.open(place, of: service, backlog: backlog, share: true)
-            shares[worker].append(Listener(descriptor: descriptor, service: index))
+            shares[worker].append(Listener(descriptor: descriptor, service: slot, place: place))
           }
         }
       }
@@ -66,6 +68,12 @@ struct ListenerSet {
   mutating func take(_ worker: Int) -> [Listener] {
     defer { shares[worker] = [] }
     return shares[worker]
+  }
+
+  /// All of them, a list for each worker; they are the receiver's from now on.
+  mutating func takeAll() -> [[Listener]] {
+    defer { shares = [] }
+    return shares
   }
 
   mutating func closeAll() {

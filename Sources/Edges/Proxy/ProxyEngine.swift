@@ -14,37 +14,42 @@ import Wire
 /// proxy.closeConnections([0], within: .seconds(5)) { /* the address may leave */ }
 /// ```
 ///
-/// Services and backends are named by their index. All methods may be called from any thread, and none waits for a worker
-/// except `stop`.
+/// Services and backends are named by their index, which a service keeps while it lives (`prepare`). All methods may be called from any
+/// thread, and none waits for a worker except `stop`.
 public final class ProxyEngine: Sendable {
-  public let services: [ProxyService]
   /// Connections that may be open at once: what was asked for, held to the limit of open files.
   public let maximumConnections: Int
   public var workers: Int { crew.count }
 
-  private let crew: [Member]
-  private let state: Mutex<State>
+  let crew: [Member]
+  let occupancy: Occupancy
+  let backlog: Int
+  let state: Mutex<State>
 
   /// Binds all listening sockets, so that start and take-over need none; begins nothing yet.
   public init(services: [ProxyService], options: ProxyOptions = ProxyOptions()) throws(ProxyError) {
     for service in services {
       if let mistake = service.mistake { throw .invalid(service: service.name, reason: mistake) }
     }
-    self.services = services
     let workers = max(1, options.workers ?? processorCount())
     let perConnection = 2
-    let fixed = 256 + workers * (2 * options.pipes + services.reduce(8) { $0 + $1.listen.count })
+    // With room for listening sockets of services that come later.
+    let fixed = 512 + workers * (2 * options.pipes + services.reduce(8) { $0 + 2 * $1.listen.count })
     let files = clinux_proxy_raise_files(UInt64(max(options.maximumConnections, 1) * perConnection + fixed))
     let room = (Int(clamping: files) - fixed) / perConnection
     maximumConnections = max(1, min(options.maximumConnections, room))
 
-    var listeners = try ListenerSet(services: services, workers: workers, backlog: options.backlog)
-    let occupancy = Occupancy(services: services, total: maximumConnections)
+    backlog = options.backlog
+    var listeners = try ListenerSet(
+      services.enumerated().map { ($0, $1, $1.listen) }, workers: workers, backlog: options.backlog)
+    let occupancy = Occupancy(bound: maximumConnections)
+    self.occupancy = occupancy
+    let editions = services.map { Edition($0, workers: workers) }
     var crew: [Member] = []
     for worker in 0..<workers {
       let mine = listeners.take(worker)
       let plan = WorkerPlan(
-        services: services, listeners: mine, options: options, capacity: maximumConnections, seed: UInt64(worker))
+        editions: editions, listeners: mine, options: options, capacity: maximumConnections, number: worker)
       do {
         crew.append(try Member(plan: plan, occupancy: occupancy))
       } catch {
@@ -55,8 +60,7 @@ public final class ProxyEngine: Sendable {
       }
     }
     self.crew = crew
-    let backends = services.map { $0.backends.map { State.Backend(usable: $0.usable, weight: $0.weight) } }
-    state = Mutex(State(backends: backends))
+    state = Mutex(State(editions))
   }
 
   deinit { stop() }
@@ -82,10 +86,12 @@ public final class ProxyEngine: Sendable {
   public func setBackend(service: Int, backend: Int, usable: Bool, weight: Int) {
     // Under the lock, so that all workers see two changes in the same order.
     state.withLock { state in
-      guard state.backends.indices.contains(service), state.backends[service].indices.contains(backend) else { return }
-      state.backends[service][backend] = State.Backend(usable: usable, weight: weight)
+      guard state.places.indices.contains(service), let current = state.places[service].current,
+        state.places[service].backends.indices.contains(backend)
+      else { return }
+      state.places[service].backends[backend] = .init(usable: usable, weight: weight)
       for member in crew {
-        member.mail.send(.setBackend(service: service, backend: backend, usable: usable, weight: weight))
+        member.mail.send(.setBackend(service: current, backend: backend, usable: usable, weight: weight))
       }
     }
   }
@@ -103,7 +109,7 @@ public final class ProxyEngine: Sendable {
   public func closeConnections(_ services: [Int], within: Duration, then: @escaping @Sendable () -> Void) {
     state.withLock { state in
       let order = DrainOrder(
-        services: known(services), from: Clock.now(), within: within, everyone: crew.map(\.mail), then: then)
+        services: state.slots(of: services), from: Clock.now(), within: within, everyone: crew.map(\.mail), then: then)
       guard state.phase == .running else {
         for _ in crew { order.arrive() }
         return
@@ -114,22 +120,17 @@ public final class ProxyEngine: Sendable {
 
   /// Serves `services` again after `closeConnections`, or calls off one that goes on.
   public func resume(_ services: [Int]) {
-    state.withLock { _ in
-      for member in crew { member.mail.send(.resume(known(services))) }
+    state.withLock { state in
+      for member in crew { member.mail.send(.resume(state.slots(of: services))) }
     }
   }
 
-  /// What has happened so far, added up over the workers, which are not disturbed.
+  /// What has happened so far, added up over the workers, which are not disturbed. In the order of the indexes; an empty name is an
+  /// empty place.
   public func snapshot() -> [ServiceSnapshot] {
-    let backends = state.withLock { $0.backends }
-    return services.indices.map { index in
-      var sum = ServiceSnapshot(
-        name: services[index].name,
-        backends: zip(services[index].backends, backends[index]).map {
-          ServiceSnapshot.Backend(name: $0.name, usable: $1.usable, weight: $1.weight)
-        })
-      for member in crew { member.ledger.add(service: index, to: &sum) }
-      return sum
+    state.withLock { state in
+      state.sweep()
+      return state.places.map { state.snapshot(of: $0) }
     }
   }
 
@@ -137,14 +138,14 @@ public final class ProxyEngine: Sendable {
   /// Nil before its first turn.
   public func beats() -> [Instant?] {
     crew.map { member in
-      let last = member.ledger.lastTurn.load(ordering: .relaxed)
+      let last = member.pulse.lastTurn.load(ordering: .relaxed)
       return last == 0 ? nil : Instant(nanoseconds: last)
     }
   }
 
   /// Whether every worker has turned since then. As `beats`, for the loop that asks all the time: it allocates nothing.
   public func haveTurned(since moment: Instant) -> Bool {
-    crew.allSatisfy { $0.ledger.lastTurn.load(ordering: .relaxed) >= moment.nanoseconds }
+    crew.allSatisfy { $0.pulse.lastTurn.load(ordering: .relaxed) >= moment.nanoseconds }
   }
 
   /// Resets all connections, closes the listening sockets and waits for the workers. There is no start after it.
@@ -156,17 +157,5 @@ public final class ProxyEngine: Sendable {
     guard before != .stopped else { return }
     for member in crew { member.mail.send(.stop) }
     for member in crew { member.dismiss() }
-  }
-
-  private func known(_ indexes: [Int]) -> [Int] { indexes.filter(services.indices.contains) }
-
-  private struct State {
-    enum Phase { case ready, running, stopped }
-    struct Backend {
-      var usable: Bool
-      var weight: Int
-    }
-    var phase = Phase.ready
-    var backends: [[Backend]]
   }
 }

@@ -45,3 +45,28 @@ public struct ServiceSnapshot: Sendable, Hashable {
     self.backends = backends
   }
 }
+
+extension ServiceSnapshot {
+  /// Adds what an earlier form of the service has counted; backends go by name.
+  mutating func add(_ past: ServiceSnapshot) {
+    connections += past.connections
+    accepted += past.accepted
+    refusedAtLimit += past.refusedAtLimit
+    noBackend += past.noBackend
+    unreachable += past.unreachable
+    clientResets += past.clientResets
+    timedOut += past.timedOut
+    drained += past.drained
+    cut += past.cut
+    for backend in past.backends {
+      guard let index = backends.firstIndex(where: { $0.name == backend.name }) else { continue }
+      backends[index].connections += backend.connections
+      backends[index].total += backend.total
+      backends[index].failedConnects += backend.failedConnects
+      backends[index].retries += backend.retries
+      backends[index].resets += backend.resets
+      backends[index].bytesToBackend += backend.bytesToBackend
+      backends[index].bytesToClient += backend.bytesToClient
+    }
+  }
+}

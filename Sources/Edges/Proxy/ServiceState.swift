@@ -5,23 +5,30 @@ import Wire
 
 /// What a worker is given to begin with.
 struct WorkerPlan {
-  var services: [ProxyService]
+  /// The services to begin with, by slot.
+  var editions: [Edition]
   var listeners: [Listener]
   var options: ProxyOptions
   /// Connections that it has places for.
   var capacity: Int
-  var seed: UInt64
+  /// Which of the workers it is.
+  var number: Int
 }
 
 /// A listening socket of one worker.
-struct Listener {
+struct Listener: Sendable {
+  /// -1: an empty place.
   var descriptor: Int32
+  /// The slot of the service.
   var service: Int
+  var place: ProxyService.Listen
   /// Not reported by the poller until then, because the kernel was short of something.
   var pausedUntil: UInt32?
+  /// The poller knows it.
+  var isWatched = true
 }
 
-/// A service as one worker knows it.
+/// One edition of a service as one worker knows it.
 struct ServiceState {
   enum Intake {
     case open
@@ -31,6 +38,9 @@ struct ServiceState {
     case closed
   }
 
+  let edition: Edition
+  let counters: UnsafeMutablePointer<ServiceCounters>
+  let backendCounters: UnsafeMutablePointer<BackendCounters>
   var balancer: Balancer
   let backends: [clinux_endpoint]
   let needsSource: Bool
@@ -42,12 +52,18 @@ struct ServiceState {
   var intake = Intake.open
   /// Connections of this worker.
   var open = 0
+  /// Its listening sockets went to a later edition, or were closed.
+  var hasLeft = false
 
-  init(_ service: ProxyService, seed: UInt64) {
+  init(_ edition: Edition, slot: Int, worker: Int) {
+    self.edition = edition
+    let service = edition.service
+    counters = edition.counters[worker].service
+    backendCounters = edition.counters[worker].backends
     balancer = Balancer(
       service.policy,
       backends: service.backends.map { .init(key: stableDigest(of: $0.name), weight: $0.weight, usable: $0.usable) },
-      seed: seed)
+      seed: UInt64(worker + slot))
     backends = service.backends.map { clinux_endpoint($0.address, port: $0.port) }
     needsSource = service.policy == .sourceHash
     retries = UInt8(clamping: service.retries)

@@ -12,6 +12,8 @@ extension Worker {
   /// False when there is none, or none to be had now.
   mutating func acceptOne(_ index: Int) -> Bool {
     let listener = listeners[index]
+    // Closed in this turn, with an event of it still to be handled.
+    guard listener.descriptor >= 0 else { return false }
     var source: UInt64 = 0
     let descriptor: Int32
     if services[listener.service].needsSource {
@@ -22,7 +24,7 @@ extension Worker {
       descriptor = io.accept(listener.descriptor)
     }
     guard descriptor >= 0 else { return acceptFailed(index, code: -descriptor) }
-    ledger.services[listener.service].accepted.bump()
+    services[listener.service].counters.pointee.accepted.bump()
     admit(descriptor, service: listener.service, source: source)
     return true
   }
@@ -56,8 +58,8 @@ extension Worker {
     let descriptor = io.accept(listeners[index].descriptor)
     if descriptor >= 0 {
       io.abort(descriptor)
-      ledger.services[listeners[index].service].accepted.bump()
-      ledger.services[listeners[index].service].refusedAtLimit.bump()
+      services[listeners[index].service].counters.pointee.accepted.bump()
+      services[listeners[index].service].counters.pointee.refusedAtLimit.bump()
     }
     spare = io.spare()
     if descriptor < 0 && descriptor != -EAGAIN { pause(index) }
@@ -65,7 +67,7 @@ extension Worker {
   }
 
   /// The kernel is short of memory: looks again in 20 ms instead of at once and for ever.
-  private mutating func pause(_ index: Int) {
+  mutating func pause(_ index: Int) {
     guard listeners[index].pausedUntil == nil else { return }
     listeners[index].pausedUntil = tick &+ 20
     pausedListeners += 1
@@ -75,6 +77,13 @@ extension Worker {
   mutating func resumeListeners() {
     for index in listeners.indices {
       guard let until = listeners[index].pausedUntil, Int32(bitPattern: tick &- until) >= 0 else { continue }
+      if !listeners[index].isWatched {
+        guard io.watchListener(listeners[index].descriptor, token: Token.listener(index)) >= 0 else {
+          listeners[index].pausedUntil = tick &+ 20
+          continue
+        }
+        listeners[index].isWatched = true
+      }
       listeners[index].pausedUntil = nil
       pausedListeners -= 1
       io.setListening(listeners[index].descriptor, token: Token.listener(index), true)
@@ -84,16 +93,16 @@ extension Worker {
   /// Gives a client's connection a place and a backend, or a reset: it must never wait for nothing.
   private mutating func admit(_ descriptor: Int32, service: Int, source: UInt64) {
     guard services[service].intake != .closed else {
-      ledger.services[service].cut.bump()
+      services[service].counters.pointee.cut.bump()
       return io.abort(descriptor)
     }
-    guard occupancy.enter(service) else {
-      ledger.services[service].refusedAtLimit.bump()
+    guard occupancy.enter(services[service].edition) else {
+      services[service].counters.pointee.refusedAtLimit.bump()
       return io.abort(descriptor)
     }
     guard let place = slab.take() else {
-      occupancy.leave(service)
-      ledger.services[service].refusedAtLimit.bump()
+      occupancy.leave(services[service].edition)
+      services[service].counters.pointee.refusedAtLimit.bump()
       return io.abort(descriptor)
     }
     halves[2 * place].descriptor = descriptor
@@ -102,7 +111,7 @@ extension Worker {
     connections[place].service = UInt16(service)
     connections[place].source = source
     services[service].open += 1
-    ledger.services[service].connections.bump()
+    services[service].counters.pointee.connections.bump()
     connect(place)
   }
 }

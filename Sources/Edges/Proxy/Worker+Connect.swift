@@ -16,7 +16,7 @@ extension Worker {
         case .underWay: return
         case .failed: guard mayRetry(place) else { return }
         case .noDescriptor:
-          ledger.services[service].refusedAtLimit.bump()
+          services[service].counters.pointee.refusedAtLimit.bump()
           return reset(place)
         }
       } else if tried != .none {
@@ -24,7 +24,7 @@ extension Worker {
         connections[place].tried = .none
         return wheel.arm(place, at: tick &+ Self.secondChance)
       } else {
-        ledger.services[service].noBackend.bump()
+        services[service].counters.pointee.noBackend.bump()
         return reset(place)
       }
     }
@@ -76,7 +76,7 @@ extension Worker {
     let service = Int(connections[place].service)
     connections[place].attempts += 1
     if connections[place].attempts <= services[service].retries { return true }
-    ledger.services[service].unreachable.bump()
+    services[service].counters.pointee.unreachable.bump()
     reset(place)
     return false
   }
@@ -105,7 +105,7 @@ extension Worker {
 
   @inline(__always)
   func counters(_ place: Int) -> UnsafeMutablePointer<BackendCounters> {
-    ledger.backends + ledger.firstBackend[Int(connections[place].service)] + Int(connections[place].backend)
+    services[Int(connections[place].service)].backendCounters + Int(connections[place].backend)
   }
 
   private mutating func assign(_ place: Int, to backend: Int) {

@@ -42,7 +42,7 @@ extension Worker {
   /// `half`'s peer reset the connection; the other one is told the same.
   mutating func resetBy(_ half: Int) {
     if half & 1 == 0 {
-      ledger.services[Int(connections[half >> 1].service)].clientResets.bump()
+      services[Int(connections[half >> 1].service)].counters.pointee.clientResets.bump()
     } else {
       counters(half >> 1).pointee.resets.bump()
     }
@@ -75,8 +75,8 @@ extension Worker {
     let service = Int(connections[place].service)
     if !drains.isEmpty, connections[place].flags.contains(.isAwaited) { awaitedEnded(service) }
     services[service].open -= 1
-    ledger.services[service].connections.drop()
-    occupancy.leave(service)
+    services[service].counters.pointee.connections.drop()
+    occupancy.leave(services[service].edition)
     wheel.disarm(place)
     slab.give(place)
   }
@@ -94,7 +94,7 @@ extension Worker {
     if isClosing(place) {
       let rest = services[service].intake == .open ? Self.quiet : Self.shortQuiet
       if isQuiet(place, for: rest) {
-        ledger.services[service].drained.bump()
+        services[service].counters.pointee.drained.bump()
         return close(place)
       }
       return wheel.arm(place, at: tick &+ rest)
@@ -106,7 +106,7 @@ extension Worker {
     guard tick &- connections[place].lastMoved >= limit else {
       return wheel.arm(place, at: connections[place].lastMoved &+ limit)
     }
-    ledger.services[service].timedOut.bump()
+    services[service].counters.pointee.timedOut.bump()
     // An end in the middle of something would look like success.
     if isHalfClosed || halves[2 * place].isBlocked || halves[2 * place + 1].isBlocked {
       reset(place)

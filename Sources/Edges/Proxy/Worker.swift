@@ -26,7 +26,8 @@ struct Worker<IO: SocketIO>: ~Copyable {
   var services: [ServiceState]
   var listeners: [Listener]
   var drains: [ActiveDrain] = []
-  let ledger: Ledger
+  let number: Int
+  let pulse: Pulse
   let occupancy: Occupancy
   let mail: Mail
   /// Connections whose turn was used up, as tokens: a ring, `queueCount` long from `queueStart` on.
@@ -48,13 +49,13 @@ struct Worker<IO: SocketIO>: ~Copyable {
   @inline(__always)
   var connections: UnsafeMutablePointer<Connection> { slab.connections }
 
-  init(io: IO, plan: WorkerPlan, ledger: Ledger, occupancy: Occupancy, mail: Mail) throws(ProxyError) {
+  init(io: IO, plan: WorkerPlan, pulse: Pulse, occupancy: Occupancy, mail: Mail) throws(ProxyError) {
     let queueSize = (4 * plan.capacity).roundedUpToPowerOfTwo
     let slab = try Slab(capacity: plan.capacity)
     let buffers = try BufferPool(limit: plan.options.bufferBytes)
     let queue = try Reserved.memory(of: UInt64.self, count: queueSize)
     self.init(
-      io: io, plan: plan, ledger: ledger, occupancy: occupancy, mail: mail, slab: slab, buffers: buffers, queue: queue,
+      io: io, plan: plan, pulse: pulse, occupancy: occupancy, mail: mail, slab: slab, buffers: buffers, queue: queue,
       queueSize: queueSize)
   }
 
@@ -67,7 +68,7 @@ struct Worker<IO: SocketIO>: ~Copyable {
   }
 
   private init(
-    io: IO, plan: WorkerPlan, ledger: Ledger, occupancy: Occupancy, mail: Mail, slab: consuming Slab,
+    io: IO, plan: WorkerPlan, pulse: Pulse, occupancy: Occupancy, mail: Mail, slab: consuming Slab,
     buffers: consuming BufferPool, queue: UnsafeMutablePointer<UInt64>, queueSize: Int
   ) {
     wheel = TimerWheel(at: 0, connections: slab.connections)
@@ -77,9 +78,10 @@ struct Worker<IO: SocketIO>: ~Copyable {
     queueMask = queueSize - 1
     self.io = io
     pipes = PipePool(limit: plan.options.pipes)
-    services = plan.services.enumerated().map { ServiceState($1, seed: plan.seed &+ UInt64($0)) }
+    services = plan.editions.enumerated().map { ServiceState($1, slot: $0, worker: plan.number) }
     listeners = plan.listeners
-    self.ledger = ledger
+    self.pulse = pulse
+    number = plan.number
     self.occupancy = occupancy
     self.mail = mail
     spare = io.spare()
@@ -101,7 +103,7 @@ struct Worker<IO: SocketIO>: ~Copyable {
     let ready = io.wait(events, capacity: Self.eventsPerTurn, milliseconds: rest())
     let now = io.now()
     tick = UInt32(truncatingIfNeeded: (now - began) / 1_000_000)
-    ledger.lastTurn.store(now, ordering: .relaxed)
+    pulse.lastTurn.store(now, ordering: .relaxed)
     var index = 0
     while index < Int(ready) {  // negative for EINTR
       handle(events[index].data.u64, events[index].events)
@@ -185,6 +187,9 @@ struct Worker<IO: SocketIO>: ~Copyable {
       switch letter {
       case .setBackend(let service, let backend, let usable, let weight):
         services[service].balancer.set(backend, usable: usable, weight: weight)
+      case .install(let edition, let slot, let opened, let replaced):
+        install(edition, at: slot, opened[number], replacing: replaced)
+      case .retire(let slot): retire(slot)
       case .drain(let drain): begin(drain)
       case .resume(let resumed): resume(resumed)
       case .look: break
@@ -198,7 +203,7 @@ struct Worker<IO: SocketIO>: ~Copyable {
     for drain in drains { drain.order.arrive() }
     drains = []
     pipes.closeAll(io)
-    for listener in listeners { io.close(listener.descriptor) }
+    for listener in listeners where listener.descriptor >= 0 { io.close(listener.descriptor) }
     if spare >= 0 { io.close(spare) }
   }
 }

@@ -21,7 +21,7 @@ func describe(_ effect: Effect) -> String {
   case .transmit(let vip, let message, let destination):
     let priority = message.count > 2 ? "\(message[2])" : "?"
     return "advert for VIP \(vip + 1), priority \(priority), to \(destination)"
-  case .take(let vip, let generation, _): return "take VIP \(vip + 1), generation \(generation)"
+  case .take(let vip, let generation, _, _): return "take VIP \(vip + 1), generation \(generation)"
   case .renew(let vip, let generation, _): return "renew VIP \(vip + 1), generation \(generation)"
   case .release(let vip, let generation): return "release VIP \(vip + 1), generation \(generation)"
   case .report(let occurrence): return "says: \(occurrence)"

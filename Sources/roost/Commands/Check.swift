@@ -14,7 +14,9 @@ struct Check: ParsableCommand {
   @Option(name: .long, help: "Check it for this node (default: the one whose address is local).")
   var node: String?
 
-  @Flag(name: .long, help: "Leave out what depends on this machine: its interfaces, its name, the secret's file.")
+  @Flag(
+    name: .long,
+    help: "Leave out what depends on this machine: its interfaces, its name, the files of secrets and programs.")
   var noHost = false
 
   func run() throws {
@@ -27,7 +29,7 @@ struct Check: ParsableCommand {
       } catch {
         throw fail("\(error)")
       }
-      mistakes += reading.mistakes(on: host) + reading.secretMistakes()
+      mistakes += reading.mistakes(on: host) + reading.secretMistakes() + reading.programMistakes()
     }
     if output.json {
       print(mistakes.json)

@@ -15,6 +15,14 @@ final class Elections {
   private struct Open {
     let socket: VRRPSocket
     let registration: Reactor.Registration
+    let onReadable: (VRRPSocket) -> Void
+  }
+
+  /// Which VIP's virtual router a message is for: by its VRID, on one socket.
+  private struct Table {
+    let socket: ObjectIdentifier
+    /// For each VRID; -1 where it is none of ours.
+    var vips: [Int]
   }
 
   /// For each VIP with an election: its socket's key.
@@ -29,11 +37,19 @@ final class Elections {
   /// Adverts that the kernel would not send, for each VIP.
   private(set) var failures: [UInt64]
   private var failuresInARow: [Int]
+  private var tables: [Table] = []
+  private var gates: AdvertGates
+  /// What is signed is put together here, again and again.
+  private var signed: [UInt8] = []
+
+  /// Told of each socket when it is opened, and before it is closed.
+  var onOpen: (VRRPSocket) -> Void = { _ in }
+  var onClose: (VRRPSocket) -> Void = { _ in }
 
   /// Longer than any advert: 8 + 255 × 16 bytes, and an IPv4 header with all its options.
   private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 8192, alignment: 16)
 
-  init(_ settings: NodeSettings) {
+  init(_ settings: NodeSettings, _ secrets: ClusterSecrets) {
     routers = settings.vips.map { vip in
       guard case .vrrp(let router) = vip.election else { return nil }
       return router
@@ -46,6 +62,8 @@ final class Elections {
     sources = keys.map { _ in nil }
     failures = keys.map { _ in 0 }
     failuresInARow = keys.map { _ in 0 }
+    gates = AdvertGates(routers, secrets, peers: settings.peers.count, at: Clock.now())
+    signed.reserveCapacity(buffer.count)
   }
 
   deinit { buffer.deallocate() }
@@ -59,17 +77,10 @@ final class Elections {
       let key = Key(interface: interface.name, family: family)
       guard wanted.contains(key) else { continue }
       if let old = open[key], old.socket.index != interface.index {
-        reactor.unregister(old.registration)
-        open[key] = nil
+        close(key, old, reactor)
       }
       if open[key] == nil, interface.exists {
-        do throws(SystemError) {
-          let socket = try VRRPSocket(interface: interface.name, index: interface.index, family: family)
-          let registration = try reactor.register(socket.descriptor, .readable) { _ in onReadable(socket) }
-          open[key] = Open(socket: socket, registration: registration)
-        } catch {
-          refusal = error
-        }
+        refusal = open(key, index: interface.index, reactor, onReadable) ?? refusal
       }
       for vip in keys.indices where keys[vip] == key {
         sockets[vip] = open[key]?.socket
@@ -77,16 +88,80 @@ final class Elections {
         failuresInARow[vip] = 0
       }
     }
+    makeTables()
     return refusal
   }
 
-  /// Hands every message that waits to `body`, in the order in which they came.
-  func drain(_ socket: VRRPSocket, _ body: (UnsafeRawBufferPointer, Envelope) -> Void) throws(SystemError) {
+  private func open(
+    _ key: Key, index: Int32, _ reactor: Reactor, _ onReadable: @escaping (VRRPSocket) -> Void
+  ) -> SystemError? {
+    do throws(SystemError) {
+      let socket = try VRRPSocket(interface: key.interface, index: index, family: key.family)
+      let registration = try reactor.register(socket.descriptor, .readable) { _ in onReadable(socket) }
+      open[key] = Open(socket: socket, registration: registration, onReadable: onReadable)
+      onOpen(socket)
+      return nil
+    } catch {
+      return error
+    }
+  }
+
+  private func close(_ key: Key, _ old: Open, _ reactor: Reactor) {
+    reactor.unregister(old.registration)
+    onClose(old.socket)
+    open[key] = nil
+  }
+
+  /// Every socket anew, for the old ones lead nowhere. What waits in them is of a time that is over.
+  /// - Returns: where the kernel refuses.
+  func reopen(_ reactor: Reactor) -> [(interface: String, SystemError)] {
+    var refusals: [(interface: String, SystemError)] = []
+    for key in wanted {
+      guard let old = open[key] else { continue }
+      close(key, old, reactor)
+      if let refusal = open(key, index: old.socket.index, reactor, old.onReadable) {
+        refusals.append((key.interface, refusal))
+      }
+      for vip in keys.indices where keys[vip] == key {
+        sockets[vip] = open[key]?.socket
+        failuresInARow[vip] = 0
+      }
+    }
+    makeTables()
+    return refusals
+  }
+
+  private func makeTables() {
+    tables = open.map { key, open in
+      var vips = [Int](repeating: -1, count: 256)
+      for vip in keys.indices where keys[vip] == key {
+        if let id = routers[vip]?.id { vips[Int(id)] = vip }
+      }
+      return Table(socket: ObjectIdentifier(open.socket), vips: vips)
+    }
+  }
+
+  /// Hands every message that waits to `body`, in the order in which they came, without its signature; what is not authentic is
+  /// dropped and counted, and now and then told.
+  func drain(
+    _ socket: VRRPSocket, refused: (AdvertGates.Refusal) -> Void, _ body: (UnsafeRawBufferPointer, Envelope) -> Void
+  ) throws(SystemError) {
+    let table = tables.firstIndex { $0.socket == ObjectIdentifier(socket) }
     while let received = try socket.receive(into: buffer) {
       let envelope = Envelope(
         interface: socket.interface, source: received.source, destination: received.destination,
         hopLimit: received.hopLimit)
-      body(UnsafeRawBufferPointer(rebasing: buffer[received.payload]), envelope)
+      var message = UnsafeMutableRawBufferPointer(rebasing: buffer[received.payload])
+      if let table, message.count >= 2 {
+        let vip = tables[table].vips[Int(message[1])]
+        if vip >= 0 {
+          guard let admitted = gates.admit(message, to: vip, in: envelope, at: Clock.now(), refused: refused) else {
+            continue
+          }
+          message = admitted
+        }
+      }
+      body(UnsafeRawBufferPointer(message), envelope)
     }
   }
 
@@ -102,7 +177,11 @@ final class Elections {
       case .unicast(let peer): peer
       }
     do throws(SystemError) {
-      try socket.send(message, to: address, from: source)
+      if gates.sign(message, of: vip, from: source, to: address, into: &signed) {
+        try socket.send(signed, to: address, from: source)
+      } else {
+        try socket.send(message, to: address, from: source)
+      }
       failuresInARow[vip] = 0
       return nil
     } catch {
@@ -111,6 +190,20 @@ final class Elections {
       return failuresInARow[vip] == Self.mostFailures ? error : nil
     }
   }
+}
+
+extension Elections {
+  /// For each VIP: what its gate has counted; nil where there is none.
+  var authentication: [AuthenticationCounters?] { keys.indices.map { gates.counters(of: $0) } }
+
+  /// The sequence of the last signed advert of a VIP, for the guardian to sign after it.
+  func lastSequence(of vip: Int) -> UInt64? { gates.lastSequence(of: vip) }
+
+  /// A peer has said with which keys it verifies adverts.
+  func learn(keys: [UInt8], of peer: Int) { gates.learn(keys, of: peer, at: Clock.now()) }
+
+  /// Call it now and then: which key signs depends on how long peers have been silent.
+  func chooseKeys(at now: Instant) { gates.chooseKeys(at: now) }
 }
 
 extension LinkState {

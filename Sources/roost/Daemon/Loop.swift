@@ -1,7 +1,9 @@
 import Basis
 import Glibc
+import Guardian
 import Linux
 import Node
+import PeerLink
 import Prober
 import Proxy
 import Synchronization
@@ -23,16 +25,24 @@ final class Loop {
     case addresses(AddressThread.Report)
     /// The kernel refuses to send adverts there.
     case unheard(interface: String, SystemError)
+    /// News of the peer link.
+    case peer(PeerLinkReport)
   }
 
   /// The state at one moment. `Node` is a value, so this costs a few retains.
   struct Snapshot: Sendable {
+    /// What the numbers mean.
+    let plan: DaemonPlan
     let node: Node
     let now: Instant
     let wall: WallTime
     let statistics: ReactorStatistics
     /// For each VIP, adverts that the kernel would not send.
     let unsent: [UInt64]
+    /// For each VIP, what authentication made of its adverts.
+    let authentication: [AuthenticationCounters?]
+    /// The guardian's process, while there is one.
+    let guardian: Int32?
   }
 
   /// The parts that effects go to.
@@ -40,22 +50,29 @@ final class Loop {
     let addresses: AddressThread
     let proxy: ProxyEngine?
     let prober: Prober?
+    let link: PeerLink?
     let log: Log
+    let chronicle: Chronicle
+    let tickets: Tickets
     let recorder: Recorder?
+    let guardian: GuardianKeeper
   }
 
   private let plan: DaemonPlan
-  private var node: Node
-  private let parts: Parts
-  private let reactor: Reactor
+  private(set) var node: Node
+  let parts: Parts
+  let reactor: Reactor
   private let mailbox: Mailbox<Message>
-  private let elections: Elections
+  let elections: Elections
   private let proxyIndices: [[Int]]
   private var beats: Beats
-  private let settings: NodeSettings
+  let settings: NodeSettings
+  private let hash: String
   private let started = Clock.now()
   /// The VIPs' interfaces as they were last reported.
-  private var interfaces: [String: InterfaceState] = [:]
+  private(set) var interfaces: [String: InterfaceState] = [:]
+  /// What the loop knows of the guardian's doings; see `Loop+Guardian.swift`.
+  var fence = Fence()
   private var troubles: [String: Trouble] = [:]
   /// Interfaces of VIPs of which nothing was reported yet.
   private var unseen: Set<String>
@@ -67,9 +84,10 @@ final class Loop {
     self.parts = parts
     self.mailbox = mailbox
     settings = plan.node
+    hash = plan.configuration.hash
     node = Node(plan.node, seed: seed)
     reactor = try Reactor()
-    elections = Elections(plan.node)
+    elections = Elections(plan.node, plan.secrets)
     proxyIndices = plan.node.vips.indices.map { plan.proxyIndices(ofVIP: $0) }
     beats = Beats()
     unseen = Set(plan.watched)
@@ -78,8 +96,11 @@ final class Loop {
   /// Runs until the node has stopped politely. Call it on the thread that is to be the loop.
   func run() throws(SystemError) {
     try mailbox.attach(to: reactor) { [unowned self] in receive($0) }
+    try attachGuardian()
     if unseen.isEmpty { give(.start, at: Clock.now()) }
     try reactor.run(
+      onWake: { [unowned self] in woke() },
+      onTurn: { [unowned self] _ in tellGuardian() },
       deadline: { [unowned self] in earlier(node.deadline, beats.next) },
       onDeadline: { [unowned self] now in
         if let due = beats.next, due <= now { beat(now) }
@@ -111,13 +132,15 @@ final class Loop {
     case .snapshot(let reply):
       reply(
         Snapshot(
-          node: node, now: Clock.now(), wall: Clock.wall(), statistics: reactor.statistics, unsent: elections.failures))
+          plan: plan, node: node, now: Clock.now(), wall: Clock.wall(), statistics: reactor.statistics,
+          unsent: elections.failures, authentication: elections.authentication, guardian: parts.guardian.pid))
     case .addresses(let report): receive(report)
     case .unheard(let interface, let error): trouble(on: interface, because: error, at: Clock.now())
+    case .peer(let report): receive(report)
     }
   }
 
-  private func give(_ event: Event, at now: Instant) {
+  func give(_ event: Event, at now: Instant) {
     parts.recorder?.record(event, at: now)
     node.handle(event, at: now) { perform($0) }
   }
@@ -164,6 +187,20 @@ final class Loop {
     }
   }
 
+  private func receive(_ report: PeerLinkReport) {
+    // What a peer says of itself is not trusted to be fit for a terminal.
+    if let (level, text) = report.text(settings, hash: hash) { parts.log.write(level, printable(text)) }
+    switch report {
+    case .up(let peer, let hello):
+      elections.learn(keys: hello.advertKeys, of: peer)
+      give(.peer(peer, .up), at: Clock.now())
+    case .changed(let peer, let hello): elections.learn(keys: hello.advertKeys, of: peer)
+    case .down(let peer, _): give(.peer(peer, .down), at: Clock.now())
+    case .said(let peer, let message): give(.peer(peer, .said(message)), at: Clock.now())
+    case .trouble: break
+    }
+  }
+
   /// Without it nothing can be taken or let go, so the process ends; its leases remove what it held.
   private func addressThreadDied(_ error: SystemError) {
     parts.log.write(.error, "the address thread ended: \(error)")
@@ -182,15 +219,17 @@ final class Loop {
   /// Has the sockets follow the interface, and tells the node of both.
   private func follow(_ interface: InterfaceState, at now: Instant) {
     let state = LinkState(interface, node: plan.configuration.member(plan.name))
-    if let refusal = elections.follow(interface, state, reactor, onReadable: { [unowned self] in drain($0) }) {
+    let refusal = elections.follow(interface, state, reactor, onReadable: { [unowned self] in drain($0) })
+    if let refusal {
       trouble(on: interface.name, because: refusal, at: now)
     } else {
       give(.link(interface: interface.name, state), at: now)
     }
+    for vip in settings.vips.indices where settings.vips[vip].interface == interface.name { fence.recharge(vip) }
   }
 
   /// Adverts can't be sent or heard on an interface: its elections are left, and tried again later and later.
-  private func trouble(on name: String, because error: SystemError, at now: Instant) {
+  func trouble(on name: String, because error: SystemError, at now: Instant) {
     guard let interface = interfaces[name] else { return }
     let pause = min((troubles[name]?.pause ?? Trouble.firstPause / 2) * 2, Trouble.longestPause)
     troubles[name] = Trouble(pause: pause, until: now + pause)
@@ -205,7 +244,10 @@ final class Loop {
 
   private func drain(_ socket: VRRPSocket) {
     do throws(SystemError) {
-      try elections.drain(socket) { bytes, envelope in
+      try elections.drain(
+        socket,
+        refused: { parts.log.write(.warning, $0.text(vip: settings.vips[$0.vip].name)) }
+      ) { bytes, envelope in
         let now = Clock.now()
         parts.recorder?.record(bytes.bytes, in: envelope, at: now)
         node.receive(bytes.bytes, in: envelope, at: now) { perform($0) }
@@ -221,13 +263,16 @@ final class Loop {
     parts.recorder?.decided(effect)
     switch effect {
     case .transmit(let vip, let message, let destination):
+      // What was decided before the guardian's deed is no longer true.
+      guard !isDeposed else { break }
       if let error = elections.send(message, to: destination, vip: vip) {
         // Not at once: the node is in the middle of an event.
         mailbox.send(.unheard(interface: settings.vips[vip].interface, error))
       }
-    case .take(let vip, let generation, let lease):
+    case .take(let vip, let generation, let lease, _):
       if let proxy = parts.proxy, !proxyIndices[vip].isEmpty { proxy.resume(proxyIndices[vip]) }
       parts.addresses.take(vip, generation: generation, lease: lease)
+      fence.recharge(vip)
     case .renew(let vip, let generation, let lease):
       parts.addresses.renew(vip, generation: generation, lease: lease)
     case .release(let vip, let generation):
@@ -241,8 +286,10 @@ final class Loop {
     case .backend(let service, let backend, let state):
       backendChanged(service: service, backend: backend, state)
     case .report(let occurrence):
-      parts.log.write(settings.level(of: occurrence), settings.text(of: occurrence))
-    case .askWitnesses, .tell, .prepare, .answer: break
+      parts.chronicle.report(occurrence, of: settings)
+    case .tell(let peer, let message): parts.link?.send(message, to: peer)
+    case .answer(let ticket, let answer): parts.tickets.answer(ticket, answer)
+    case .askWitnesses, .prepare, .configure: break
     case .stopped: reactor.stop()
     }
   }
@@ -259,9 +306,10 @@ final class Loop {
   private func backendChanged(service: Int, backend: Int, _ state: BackendState) {
     guard let proxy = parts.proxy else { return }
     for index in plan.proxyIndices[service] {
+      guard let carried = plan.proxied[index], carried.backends.indices.contains(backend) else { continue }
       proxy.setBackend(
         service: index, backend: backend, usable: state == .up || state == .unknown,
-        weight: plan.proxied[index].backends[backend].weight)
+        weight: carried.backends[backend].weight)
     }
   }
 
@@ -270,14 +318,16 @@ final class Loop {
   /// A look at the workers ten times a second.
   private func beat(_ now: Instant) {
     beats.next = now + Beats.interval
+    elections.chooseKeys(at: now)
     for (name, trouble) in troubles where trouble.until <= now {
       troubles[name]?.until = now + Trouble.longestPause
       if let interface = interfaces[name] { follow(interface, at: now) }
     }
     if beats.isTimeForManager(now) { parts.log.perform { ServiceManager.beat() } }
-    guard let proxy = parts.proxy else { return }
+    guard let proxy = parts.proxy else { return record.workersBeat() }
     // At the start they have not turned yet.
     let healthy = now - started < Beats.longestSilence || proxy.haveTurned(since: now - Beats.longestSilence)
+    if healthy { record.workersBeat() }
     if healthy != node.workersAreHealthy { give(.workers(healthy: healthy), at: now) }
   }
 }

@@ -1,7 +1,7 @@
 import Glibc
 import Linux
 
-/// The folder that belongs to one running daemon: `daemon.pid`, locked for as long as the daemon lives.
+/// The folder that belongs to one running daemon: `daemon.pid`, locked for as long as the daemon lives, and `guardian.pid`.
 final class StateFolder {
   let path: String
   private let lock: Int32
@@ -19,6 +19,23 @@ final class StateFolder {
       throw .system(error)
     }
     lock = descriptor
+  }
+
+  /// The guardian's, locked for as long as it lives.
+  var guardianFile: String { path + "/guardian.pid" }
+
+  /// What may have to be removed after a crash, by `roost release` too.
+  var journalFile: String { Self.journalFile(in: path) }
+  static func journalFile(in path: String) -> String { path + "/addresses.json" }
+
+  /// The process that holds the folder now; nil where no daemon does.
+  static func holder(of path: String) -> Int32? {
+    let file = path + "/daemon.pid"
+    let descriptor = open(file, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { return nil }
+    defer { close(descriptor) }
+    if flock(descriptor, LOCK_SH | LOCK_NB) == 0 { return nil }
+    return read(descriptor) ?? 0
   }
 
   /// Polite end: the pid file goes; the folder stays.

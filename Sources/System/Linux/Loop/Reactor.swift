@@ -155,15 +155,18 @@ public final class Reactor {
 
   /// Turns until `stop()`.
   /// - Parameters:
+  ///   - onWake: called after each wait, before anything is handled: whatever happened while the thread slept, or was kept from running,
+  ///     comes first.
   ///   - onTurn: called once a turn, with the time at its end: a place for beats and for what is done once a batch.
   ///   - deadline: when `onDeadline` is wanted at the latest; asked before each wait.
   ///   - onDeadline: called with a time not before the deadline. What had arrived by that time has been handled,
   ///     unless it keeps arriving faster than it is read (then after `drainRounds`).
   public func run(
-    onTurn: (Instant) -> Void = { _ in }, deadline: () -> Instant? = { nil }, onDeadline: (Instant) -> Void = { _ in }
+    onWake: () -> Void = {}, onTurn: (Instant) -> Void = { _ in }, deadline: () -> Instant? = { nil },
+    onDeadline: (Instant) -> Void = { _ in }
   ) throws(SystemError) {
     isStopping = false
-    while !isStopping { try turn(onTurn: onTurn, deadline: deadline, onDeadline: onDeadline) }
+    while !isStopping { try turn(onWake: onWake, onTurn: onTurn, deadline: deadline, onDeadline: onDeadline) }
   }
 
   /// Ends `run` after the turn under way. From another thread: send it through a `Mailbox`.
@@ -171,14 +174,18 @@ public final class Reactor {
 
   /// One turn, which waits for an event or the deadline.
   public func turn(
-    onTurn: (Instant) -> Void = { _ in }, deadline: () -> Instant? = { nil }, onDeadline: (Instant) -> Void = { _ in }
+    onWake: () -> Void = {}, onTurn: (Instant) -> Void = { _ in }, deadline: () -> Instant? = { nil },
+    onDeadline: (Instant) -> Void = { _ in }
   ) throws(SystemError) {
-    dispatch(try wait(until: deadline()))
+    let ready = try wait(until: deadline())
+    onWake()
+    dispatch(ready)
     var now = Clock.now()
     if let due = deadline(), now >= due, !isStopping {
       // `now` was read first: whatever had arrived by then is in the sockets, and is read here.
       for _ in 0..<Self.drainRounds {
         let count = try poll()
+        onWake()
         if count == 0 { break }
         dispatch(count)
       }
@@ -267,6 +274,17 @@ public struct ReactorStatistics: Sendable {
   /// `latenessBuckets[n]` counts deadlines that were acted on less than 2ⁿ µs late and not less than half that;
   /// the last bucket, everything later.
   public private(set) var latenessBuckets = InlineArray<24, UInt64>(repeating: 0)
+
+  /// The lateness that this share of the deadlines did not exceed, to a power of two; zero where there were none.
+  /// - Parameter share: 0 to 1.
+  public func lateness(ofShare share: Double) -> Duration {
+    var rest = share * Double(deadlines)
+    for index in latenessBuckets.indices where latenessBuckets[index] > 0 {
+      rest -= Double(latenessBuckets[index])
+      if rest <= 0 { return min(.microseconds(Int64(1) << Int64(index)), latenessMaximum) }
+    }
+    return latenessMaximum
+  }
 
   mutating func recordLateness(_ lateness: Duration) {
     deadlines &+= 1

@@ -71,6 +71,15 @@ public final class Thread: Sendable {
 
 /// How the calling thread is treated by the scheduler and by memory management.
 public enum Scheduling {
+  /// Of the loop under SCHED_FIFO: above every ordinary program, below the kernel's interrupt threads (50).
+  public static let loopPriority: Int32 = 10
+
+  /// Whether `lockMemory` is without danger: where locked memory has a limit, a later allocation would fail at it.
+  public static var mayLockMemory: Bool { clinux_may_lock_memory() == 1 }
+
+  /// Touches the calling thread's stack as deep as it will be used, so that no page of it is missing when time counts.
+  public static func touchStack() { clinux_touch_stack() }
+
   /// Puts the calling thread under SCHED_FIFO, so that ordinary programs cannot make it late. Threads and processes that it starts
   /// do not inherit that. Fails with EPERM without CAP_SYS_NICE.
   /// - Parameter priority: 1-99; the kernel's own interrupt threads have 50.

@@ -54,6 +54,24 @@ public final class VRRPSocket {
     case .ipv4: try configureIPv4()
     case .ipv6: try configureIPv6()
     }
+    try join()
+  }
+
+  /// One that only sends, and costs nothing meanwhile.
+  public init(sendingOn index: Int32, family: AddressFamily) throws(SystemError) {
+    interface = "interface \(index)"
+    self.index = index
+    self.family = family
+    let domain = family == .ipv4 ? AF_INET : AF_INET6
+    socket = try Descriptor.socket(domain, SOCK_RAW, protocol: 112, about: "VRRP on \(interface)")
+    let number = socket.rawValue
+    // First of all, so that nothing is ever queued.
+    try SystemError.check("setsockopt SO_ATTACH_FILTER", interface) { clinux_deafen(number) }
+    try SystemError.check("setsockopt SO_BINDTOIFINDEX", interface) { clinux_bind_to_index(number, index) }
+    switch family {
+    case .ipv4: try configureIPv4()
+    case .ipv6: try configureIPv6()
+    }
   }
 
   private func configureIPv4() throws(SystemError) {
@@ -64,10 +82,6 @@ public final class VRRPSocket {
     // Only groups that this socket joined, not those of other programs on the host.
     try socket.setOption(level, clinux_ip_multicast_all, Int32(0), "setsockopt IP_MULTICAST_ALL", about: interface)
     try socket.setOption(level, clinux_ip_tos, Self.networkControl, "setsockopt IP_TOS", about: interface)
-    let number = socket.rawValue
-    try SystemError.check("setsockopt IP_ADD_MEMBERSHIP", "224.0.0.18 on \(interface)") {
-      clinux_join4(number, UInt32(0xE000_0012).bigEndian, index)
-    }
   }
 
   private func configureIPv6() throws(SystemError) {
@@ -84,10 +98,20 @@ public final class VRRPSocket {
     try socket.setOption(level, clinux_ipv6_checksum, Int32(-1), "setsockopt IPV6_CHECKSUM", about: interface)
     // Since Linux 4.20; before it, a group that another program joined is heard too, and the core drops what is not for it.
     try? socket.setOption(level, clinux_ipv6_multicast_all, Int32(0), "setsockopt IPV6_MULTICAST_ALL")
-    var group = in6_addr(VRRPSocket.ipv6Group)
+  }
+
+  private func join() throws(SystemError) {
     let number = socket.rawValue
-    try SystemError.check("setsockopt IPV6_JOIN_GROUP", "ff02::12 on \(interface)") {
-      clinux_join6(number, &group, index)
+    switch family {
+    case .ipv4:
+      try SystemError.check("setsockopt IP_ADD_MEMBERSHIP", "224.0.0.18 on \(interface)") {
+        clinux_join4(number, UInt32(0xE000_0012).bigEndian, index)
+      }
+    case .ipv6:
+      var group = in6_addr(VRRPSocket.ipv6Group)
+      try SystemError.check("setsockopt IPV6_JOIN_GROUP", "ff02::12 on \(interface)") {
+        clinux_join6(number, &group, index)
+      }
     }
   }
 
@@ -147,17 +171,27 @@ public final class VRRPSocket {
     let sent = message.withUnsafeBytes { bytes -> Int in
       switch (destination, source) {
       case (.v4(let destination), .v4(let source)):
+        // Without an index: one named here would win over the interface that the socket is tied to, and a socket that was
+        // turned away (`divert`) has to stay so.
         return clinux_vrrp_send4(
-          descriptor, bytes.baseAddress, bytes.count, destination.rawValue.bigEndian, source.rawValue.bigEndian, index)
+          descriptor, bytes.baseAddress, bytes.count, destination.rawValue.bigEndian, source.rawValue.bigEndian, 0)
       case (.v6(let destination), .v6(let source)):
         var (to, from) = (in6_addr(destination), in6_addr(source))
-        return clinux_vrrp_send6(descriptor, bytes.baseAddress, bytes.count, &to, &from, index)
+        return clinux_vrrp_send6(descriptor, bytes.baseAddress, bytes.count, &to, &from, 0)
       default:
         errno = EAFNOSUPPORT
         return -1
       }
     }
     if sent < 0 { throw .last("sendmsg", "VRRP from \(source) to \(destination) on \(interface)") }
+  }
+}
+
+extension VRRPSocket {
+  /// Turns a socket away from the network, by any descriptor of it, in any process: what is sent with it from now on reaches nobody,
+  /// even by a thread that was stopped between its decision and its call.
+  public static func divert(_ descriptor: Int32) throws(SystemError) {
+    try SystemError.check("setsockopt SO_BINDTOIFINDEX", "VRRP") { clinux_bind_to_index(descriptor, 1) }
   }
 }
 

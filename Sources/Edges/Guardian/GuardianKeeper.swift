@@ -1,0 +1,299 @@
+import Basis
+import CLinux
+import Glibc
+import Linux
+import Wire
+
+/// The daemon's side of the guardian: starts it, tells it what it has to know, starts another when it dies, and lets it go at the end.
+///
+/// It belongs to the loop's thread, and never waits there: what the guardian doesn't take at once it is told a turn later.
+/// ```
+///   before any thread: init, start          the loop: attach, then charge and lend, and turned() once a turn
+///   the end: goodbye, which waits until the guardian is gone
+/// ```
+public final class GuardianKeeper {
+  public enum Report: Sendable, Hashable {
+    /// The guardian watches: the first, or one after another died.
+    case watches(pid: Int32)
+    /// It is gone, and not because it was let go. Another is started after that time.
+    case died(pid: Int32, again: Duration)
+    case notStarted(SystemError, again: Duration)
+    /// While the loop stood still.
+    case released(Release)
+    /// The loop used so much processor time without a pause that its real-time priority was taken away.
+    case demoted(Duration)
+    case trouble(String)
+  }
+
+  /// How a guardian is started.
+  public struct Command: Sendable {
+    /// The running binary itself, even where it was replaced on the disk meanwhile.
+    public var program = "/proc/self/exe"
+    public var arguments: [String]
+
+    public init(arguments: [String]) { self.arguments = arguments }
+  }
+
+  /// A guardian that was started.
+  private struct Running: Sendable {
+    let pid: Int32
+    let handle: Int32
+    let channel: Channel
+    let started: Instant
+  }
+
+  private typealias Start = Result<Running, SystemError>
+
+  private let record: OwnershipRecord
+  private let command: Command
+  /// This process, for the guardian to watch.
+  private let own: Descriptor
+  private var running: Running?
+  private var registrations: [Reactor.Registration] = []
+  private var reactor: Reactor?
+  private var report: (Report) -> Void = { _ in }
+  private var doElsewhere: (@escaping @Sendable () -> Void) -> Bool = { _ in false }
+  private let starts: Mailbox<Start>
+  private var startAgain: Instant?
+  private var pause = GuardianKeeper.firstPause
+  private static let firstPause = Duration.milliseconds(50)
+  private static let longestPause = Duration.seconds(30)
+
+  /// By the VIP's number in the record.
+  private var charges: [Charge?]
+  private var untold: [Bool]
+  private var sockets: [GuardianMessage.Route: VRRPSocket] = [:]
+  private var untoldSockets: [GuardianMessage.Route] = []
+  private var hasUntold = false
+  private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: GuardianMessage.longest, alignment: 8)
+
+  public init(_ record: OwnershipRecord, _ command: Command) throws(SystemError) {
+    self.record = record
+    self.command = command
+    own = Descriptor(owning: try SystemError.check("pidfd_open") { clinux_pidfd_open(getpid()) })
+    charges = Array(repeating: nil, count: record.capacity)
+    untold = Array(repeating: false, count: record.capacity)
+    starts = try Mailbox()
+  }
+
+  deinit {
+    if let running { close(running.handle) }
+    buffer.deallocate()
+  }
+
+  /// The guardian's process; nil while there is none.
+  public var pid: Int32? { running?.pid }
+
+  // MARK: Starting
+
+  /// Starts the first guardian. Call it before there is any other thread.
+  public func start() throws(SystemError) {
+    running = try Self.start(command, record: record.descriptor, own: own.rawValue)
+  }
+
+  /// Waits until it watches: it does when the guardian of an earlier life is gone, which might still be removing addresses that this
+  /// life is about to take. Call it before anything is taken.
+  /// - Returns: false where that took too long; it will watch later.
+  public func awaitReadiness(within limit: Duration = .seconds(3)) -> Bool {
+    guard let running else { return false }
+    var entry = pollfd(fd: running.channel.descriptor, events: Int16(POLLIN), revents: 0)
+    return poll(&entry, 1, Int32(clamping: limit.nanoseconds / 1_000_000)) > 0
+  }
+
+  private static func start(_ command: Command, record: Int32, own: Int32) throws(SystemError) -> Running {
+    let (channel, other) = try Channel.pair()
+    var arguments: [UnsafeMutablePointer<CChar>?] = command.arguments.map { strdup($0) }
+    arguments.append(nil)
+    defer { for argument in arguments { free(argument) } }
+    let pid = clinux_guardian_spawn(command.program, arguments, environ, [other.descriptor, record, own], 3)
+    guard pid > 0 else { throw .last("posix_spawn", "the guardian") }
+    // A child that is gone already is a zombie, and has a descriptor all the same.
+    let handle = clinux_pidfd_open(pid)
+    guard handle >= 0 else {
+      let error = SystemError.last("pidfd_open", "the guardian")
+      kill(pid, SIGKILL)
+      while waitpid(pid, nil, 0) < 0, errno == EINTR {}
+      throw error
+    }
+    withExtendedLifetime(other) {}
+    return Running(pid: pid, handle: handle, channel: channel, started: OwnershipRecord.now())
+  }
+
+  /// From now on the keeper lives on that reactor.
+  /// - Parameters:
+  ///   - doElsewhere: has a closure run on another thread: starting a process takes a millisecond, which the loop doesn't have.
+  ///     False where that is not possible now.
+  ///   - report: called on the reactor's thread.
+  public func attach(
+    to reactor: Reactor, doElsewhere: @escaping (@escaping @Sendable () -> Void) -> Bool,
+    report: @escaping (Report) -> Void
+  ) throws(SystemError) {
+    self.reactor = reactor
+    self.doElsewhere = doElsewhere
+    self.report = report
+    try starts.attach(to: reactor) { [unowned self] in started($0) }
+    try follow()
+  }
+
+  private func started(_ start: Start) {
+    do throws(SystemError) {
+      running = try start.get()
+      try follow()
+    } catch {
+      tryAgain { .notStarted(error, again: $0) }
+    }
+  }
+
+  private func follow() throws(SystemError) {
+    guard let running, let reactor else { return }
+    registrations = [
+      try reactor.register(running.channel.descriptor, .readable) { [unowned self] _ in listen() },
+      try reactor.register(running.handle, .readable) { [unowned self] _ in died() },
+    ]
+  }
+
+  private func listen() {
+    guard let running else { return }
+    let isOpen = running.channel.receive(buffer) { message, lent in
+      if lent >= 0 { close(lent) }
+      if case .success(let message) = message { received(message, from: running) }
+    }
+    // It is about to die; its process's descriptor tells when.
+    if !isOpen, let registration = registrations.first { reactor?.unregister(registration) }
+  }
+
+  private func received(_ message: GuardianMessage, from guardian: Running) {
+    switch message {
+    case .ready:
+      for vip in charges.indices where charges[vip] != nil { untold[vip] = true }
+      untoldSockets = Array(sockets.keys)
+      hasUntold = true
+      report(.watches(pid: guardian.pid))
+    case .released(let release): report(.released(release))
+    case .demoted(let burnt): report(.demoted(burnt))
+    case .trouble(let text): report(.trouble(text))
+    case .charge, .farewell, .commit, .drop, .socket, .dropSocket, .goodbye: break
+    }
+  }
+
+  private func died() {
+    guard let dead = running else { return }
+    listen()  // its last words
+    for registration in registrations { reactor?.unregister(registration) }
+    registrations = []
+    running = nil
+    while waitpid(dead.pid, nil, 0) < 0, errno == EINTR {}
+    close(dead.handle)
+    if OwnershipRecord.now() - dead.started > .seconds(10) { pause = Self.firstPause }
+    tryAgain { .died(pid: dead.pid, again: $0) }
+  }
+
+  /// Not at once, and later and later: something that dies at its start would keep the machine busy.
+  private func tryAgain(_ why: (Duration) -> Report) {
+    startAgain = OwnershipRecord.now() + pause
+    report(why(pause))
+    pause = min(pause * 2, Self.longestPause)
+  }
+
+  // MARK: Telling
+
+  /// What the guardian has to know of a VIP from now on; nil: nothing of it can be on this node.
+  public func charge(_ vip: Int, _ charge: Charge?) {
+    guard charges.indices.contains(vip), charges[vip] != charge else { return }
+    charges[vip] = charge
+    untold[vip] = true
+    hasUntold = true
+    tell()
+  }
+
+  /// A socket that adverts are sent with, so that the guardian can silence it. It takes the place of an earlier one of the same
+  /// interface and family.
+  public func lend(_ socket: VRRPSocket) {
+    let route = GuardianMessage.Route(interface: socket.index, family: socket.family)
+    sockets[route] = socket
+    if !untoldSockets.contains(route) { untoldSockets.append(route) }
+    hasUntold = true
+    tell()
+  }
+
+  /// The socket is closed, or about to be.
+  public func unlend(_ socket: VRRPSocket) {
+    let route = GuardianMessage.Route(interface: socket.index, family: socket.family)
+    guard sockets[route] === socket else { return }
+    sockets[route] = nil
+    if !untoldSockets.contains(route) { untoldSockets.append(route) }
+    hasUntold = true
+    tell()
+  }
+
+  /// Once a turn of the loop: what is due, which is nearly always nothing.
+  public func turned() {
+    if hasUntold { tell() }
+    guard let due = startAgain, OwnershipRecord.now() >= due else { return }
+    startAgain = nil
+    let (command, record, own, starts) = (command, record, own.rawValue, starts)
+    let isUnderWay = doElsewhere {
+      do throws(SystemError) {
+        starts.send(.success(try Self.start(command, record: record.descriptor, own: own)))
+      } catch {
+        starts.send(.failure(error))
+      }
+    }
+    if !isUnderWay { startAgain = OwnershipRecord.now() + pause }
+  }
+
+  private func tell() {
+    guard let channel = running?.channel else { return }
+    while let route = untoldSockets.last {
+      let sent =
+        sockets[route].map { channel.send(.socket(route), with: $0.descriptor) } ?? channel.send(.dropSocket(route))
+      guard sent == .done else { return }
+      untoldSockets.removeLast()
+    }
+    for vip in charges.indices where untold[vip] {
+      guard tell(vip, channel) == .done else { return }
+      untold[vip] = false
+    }
+    hasUntold = false
+  }
+
+  private func tell(_ vip: Int, _ channel: Channel) -> Channel.Sent {
+    guard let charge = charges[vip] else { return channel.send(.drop(vip: vip)) }
+    // Where one of these has no room, all begin again: the first one makes the guardian forget the rest.
+    var sent = channel.send(.charge(vip: vip, charge))
+    for farewell in charge.farewells where sent == .done {
+      sent = channel.send(.farewell(vip: vip, farewell))
+    }
+    return sent == .done ? channel.send(.commit(vip: vip)) : sent
+  }
+
+  // MARK: The end
+
+  /// Lets the guardian go, and waits until it is gone. Call it when nothing is owned any more; what is, the guardian releases first.
+  public func goodbye() {
+    startAgain = nil
+    starts.drain { start in if case .success(let late) = start, running == nil { running = late } }
+    guard let last = running else { return }
+    running = nil
+    for registration in registrations { reactor?.unregister(registration) }
+    registrations = []
+    if last.channel.send(.goodbye) != .done || !Self.hasEnded(last.handle, within: Self.longestGoodbye) {
+      _ = clinux_pidfd_signal(last.handle, SIGKILL)
+    }
+    while waitpid(last.pid, nil, 0) < 0, errno == EINTR {}
+    close(last.handle)
+  }
+
+  private static let longestGoodbye = Duration.seconds(2)
+
+  private static func hasEnded(_ handle: Int32, within limit: Duration) -> Bool {
+    let end = OwnershipRecord.now() + limit
+    while true {
+      let remaining = (end - OwnershipRecord.now()).nanoseconds / 1_000_000
+      var entry = pollfd(fd: handle, events: Int16(POLLIN), revents: 0)
+      let ready = poll(&entry, 1, Int32(clamping: max(0, remaining)))
+      if ready > 0 { return true }
+      if ready == 0 || errno != EINTR { return false }
+    }
+  }
+}

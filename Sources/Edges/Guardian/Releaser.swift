@@ -1,0 +1,121 @@
+import Basis
+import Glibc
+import Linux
+import Synchronization
+
+/// Gives VIPs up in the daemon's place.
+///
+/// ```
+///   daemon stands still ─► its sockets lead nowhere ─► generations deposed ─┬─► farewells        (this thread)
+///                                                                           └─► addresses erased (the clerk's)
+///                                                     ─► daemon goes on
+/// ```
+/// Both at once, because either may be held up by what the other doesn't need: the kernel's lock of the network configuration, under which
+/// addresses are erased, is held by others for 20 ms at times, and a peer that has heard the farewell needs several context switches
+/// before the address is its own.
+final class Releaser: Sendable {
+  private let record: OwnershipRecord
+  private let book: ChargeBook
+  private let process: WatchedProcess
+  /// One release at a time: two threads may learn of the same death. In it: the last one.
+  private let lock = Mutex<Release?>(nil)
+  /// Has the clerk erase, and calls back from its thread.
+  private let erase: Erase
+
+  typealias Erase = @Sendable ([AddressEraser.Target], _ done: @escaping @Sendable () -> Void) -> Void
+  typealias OwnErase = ([AddressEraser.Target], _ done: @escaping @Sendable () -> Void) -> Void
+
+  init(_ record: OwnershipRecord, _ book: ChargeBook, _ process: WatchedProcess, erase: @escaping Erase) {
+    self.record = record
+    self.book = book
+    self.process = process
+    self.erase = erase
+  }
+
+  struct Outcome: Sendable {
+    var release: Release
+    var error: SystemError?
+  }
+
+  /// The loop's thread is dead, or the whole process is.
+  func releaseAfterDeath() -> Outcome? {
+    lock.withLock { last in
+      let outcome = releaseAll(erasing: erase, waiting: false)
+      if let outcome { last = outcome.release }
+      return outcome
+    }
+  }
+
+  /// The same for the clerk, whose erasing is its own. Nil where another thread is about it: see to its errand, and ask again.
+  /// - Returns: the release of this death, whoever did it.
+  func finishAfterDeath(erasing erase: OwnErase) -> Release?? {
+    lock.withLockIfAvailable { last in
+      if let outcome = releaseAll(erasing: erase, waiting: true) { last = outcome.release }
+      return last?.cause == .death ? last : nil
+    }
+  }
+
+  private func releaseAll(erasing erase: OwnErase, waiting: Bool) -> Outcome? {
+    let noticed = OwnershipRecord.now()
+    let vips = book.owned { _ in true }
+    guard !vips.isEmpty else { return nil }
+    return release(vips, .death, silence: noticed - record.lastBeat, noticed, erasing: erase, waiting: waiting)
+  }
+
+  /// The daemon lives, but its loop, or its workers, don't.
+  /// - Parameters:
+  ///   - vips: those to give up.
+  ///   - hasRecovered: asked when the daemon stands still; where it is true, nothing happens.
+  func releaseAlive(
+    _ vips: [Int], _ cause: Release.Cause, silence: Duration, unless hasRecovered: () -> Bool
+  ) -> Outcome? {
+    lock.withLock { _ in
+      let noticed = OwnershipRecord.now()
+      // What somebody else stopped stays stopped.
+      let wasStopped = process.state(ofThread: record.loopThread).map(WatchedProcess.standsStill) ?? false
+      process.stop(record.loopThread, within: Self.longestStop)
+      defer { if !wasStopped { process.signal(SIGCONT) } }
+      guard !hasRecovered() else { return nil }
+      book.divertLent()
+      return release(vips, cause, silence: silence, noticed, erasing: erase, waiting: true)
+    }
+  }
+
+  /// For a thread of the daemon that waits in the kernel. What it does when it comes out is undone: the clerk watches.
+  private static let longestStop = Duration.milliseconds(5)
+  /// The daemon stands still until the addresses are gone, but not for ever.
+  private static let longestErasure = Duration.milliseconds(200)
+
+  private func release(
+    _ vips: [Int], _ cause: Release.Cause, silence: Duration, _ noticed: Instant, erasing erase: OwnErase, waiting: Bool
+  ) -> Outcome {
+    let targets = book.targets(vips)
+    for vip in vips { _ = record.depose(vip) }
+    record.bumpEpoch()
+    let erased = Moment()
+    erase(targets) { erased.set(OwnershipRecord.now()) }
+    let error = book.sayFarewell(vips)
+    let said = OwnershipRecord.now()
+    let gone = waiting ? erased.wait(for: Self.longestErasure) : nil
+    return Outcome(
+      release: Release(
+        cause: cause, vips: vips.count, silence: silence, farewell: said - noticed, erased: gone.map { $0 - noticed }),
+      error: error)
+  }
+}
+
+/// When something happened, perhaps on another thread.
+private final class Moment: Sendable {
+  private let instant = Mutex<Instant?>(nil)
+
+  func set(_ value: Instant) { instant.withLock { $0 = value } }
+
+  func wait(for limit: Duration) -> Instant? {
+    let end = OwnershipRecord.now() + limit
+    while true {
+      if let value = instant.withLock({ $0 }) { return value }
+      guard OwnershipRecord.now() < end else { return nil }
+      usleep(50)
+    }
+  }
+}

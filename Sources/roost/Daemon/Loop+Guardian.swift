@@ -1,0 +1,107 @@
+import Basis
+import Guardian
+import Linux
+import Node
+import Telemetry
+import VRRP
+import Wire
+
+// The loop and its guardian: a beat at each wake-up; what the guardian has to know; and, when it found the loop dead that was only
+// asleep, its verdict taken over before anything else is handled or sent.
+
+/// What the loop knows of the guardian's doings.
+struct Fence {
+  /// Of the record, as it was taken over last.
+  fileprivate(set) var epoch: UInt64 = 0
+  /// The node is being told that it is deposed: it says nothing meanwhile.
+  fileprivate(set) var isMute = false
+  /// VIPs whose charge may have changed.
+  fileprivate var stale: [Int] = []
+
+  mutating func recharge(_ vip: Int) {
+    if !stale.contains(vip) { stale.append(vip) }
+  }
+}
+
+extension Loop {
+  var record: OwnershipRecord { parts.addresses.record }
+
+  func attachGuardian() throws(SystemError) {
+    elections.onOpen = { [unowned self] in parts.guardian.lend($0) }
+    elections.onClose = { [unowned self] in parts.guardian.unlend($0) }
+    let log = parts.log
+    try parts.guardian.attach(to: reactor, doElsewhere: { log.perform($0) }) { [unowned self] in receive($0) }
+  }
+
+  /// After each wait, before anything is handled.
+  func woke() {
+    record.beat()
+    if record.epoch != fence.epoch { acceptDeposition() }
+  }
+
+  /// The guardian has given VIPs up, and the loop has not been told of it yet.
+  var isDeposed: Bool { fence.isMute || record.epoch != fence.epoch }
+
+  /// The guardian took this loop for dead. It is no longer the owner, so it says nothing, not even a farewell: others own the VIPs by now.
+  private func acceptDeposition() {
+    let now = Clock.now()
+    fence.epoch = record.epoch
+    fence.isMute = true
+    // The old ones lead nowhere: what a thread of this process was about to send when it was stopped went there.
+    for (interface, error) in elections.reopen(reactor) { trouble(on: interface, because: error, at: now) }
+    for vip in settings.vips.indices {
+      guard let generation = record.deposed(vip) else { continue }
+      give(.address(vip: vip, .revoked(generation: generation)), at: now)
+      record.acknowledge(vip, generation: generation)
+    }
+    fence.isMute = false
+  }
+
+  /// At the end of each turn.
+  func tellGuardian() {
+    for vip in fence.stale { parts.guardian.charge(vip, charge(vip)) }
+    fence.stale.removeAll(keepingCapacity: true)
+    parts.guardian.turned()
+  }
+
+  private func charge(_ vip: Int) -> Charge? {
+    let settings = settings.vips[vip]
+    guard let interface = interfaces[settings.interface], interface.exists else { return nil }
+    var interval: Duration?
+    var farewells: [Charge.Farewell] = []
+    if let router = node.vips[vip].router {
+      interval = router.settings.interval
+      farewells = router.farewells.map { farewell in
+        let destination: IPAddress =
+          switch farewell.destination {
+          case .multicast: router.settings.family.vrrpGroup
+          case .unicast(let peer): peer
+          }
+        return .init(
+          interface: interface.index, source: farewell.source, destination: destination, message: farewell.message)
+      }
+    }
+    return Charge(
+      interval: interval, hasServices: self.settings.services.contains { $0.vip == vip }, addresses: settings.addresses,
+      interface: interface.index, farewells: farewells)
+  }
+
+  private func receive(_ report: GuardianKeeper.Report) {
+    switch report {
+    case .watches(let pid): parts.log.write(.notice, "the guardian watches, as process \(pid)")
+    case .died(let pid, let pause):
+      parts.log.write(.warning, "the guardian (process \(pid)) died; another one is started in \(pause)")
+    case .notStarted(let error, let pause):
+      parts.log.write(
+        .error, "no guardian can be started, so a crash of this process is not covered: \(error); again in \(pause)")
+    case .released(let release):
+      parts.log.write(.error, "while the loop stood still, the guardian \(release)")
+    case .demoted(let burnt):
+      parts.log.write(
+        .error,
+        "the loop used \(burnt.milliseconds) ms of processor time without a pause, so it runs without real-time priority from now on"
+      )
+    case .trouble(let text): parts.log.write(.warning, "guardian: \(text)")
+    }
+  }
+}
