@@ -18,17 +18,34 @@ struct VacancyChecker {
   mutating func look(_ picture: borrowing Picture) -> Finding? {
     deadline = nil
     var finding: Finding?
+    for node in 0..<picture.nodes where picture.serves[node] {
+      for vip in 0..<picture.vips {
+        guard let since = picture.robbedSince[node * picture.vips + vip] else { continue }
+        let limit = max(since, picture.servesSince[node]) + bounds.putBack
+        if picture.now >= limit {
+          finding =
+            finding
+            ?? Finding(
+              promise: .someOwner,
+              message: "lb\(node + 1) owns VIP \(vip + 1), and has not put it back since another program removed it "
+                + "\((picture.now - since) / 1_000_000) ms ago")
+        } else {
+          deadline = min(deadline ?? .max, limit)
+        }
+      }
+    }
     for node in 0..<picture.nodes {
+      let canOwn = picture.isWilling[node] && picture.network.canSpeak(node)
       for vip in 0..<picture.vips {
         let slot = node * picture.vips + vip
-        guard isVacant(vip, for: node, picture) else {
+        guard canOwn, isVacant(vip, for: node, picture) else {
           if let began = since[slot] { longest = max(longest, picture.now - began) }
           since[slot] = nil
           continue
         }
         let began = since[slot] ?? picture.now
         since[slot] = began
-        let limit = max(began, picture.slowPacketsUntil) + bounds.nobody
+        let limit = max(began, picture.slowPacketsUntil, picture.claimedUntil[vip]) + bounds.nobody
         if picture.now >= limit {
           finding =
             finding
@@ -46,7 +63,7 @@ struct VacancyChecker {
   }
 
   private func isVacant(_ vip: Int, for node: Int, _ picture: borrowing Picture) -> Bool {
-    guard picture.isWilling[node], picture.network.isConnected(node), !picture.holds(node, vip) else { return false }
+    guard picture.knows(node, vip), !picture.holds(node, vip) else { return false }
     for other in 0..<picture.nodes where other != node && picture.holds(other, vip) {
       if picture.network.reaches(other, node) { return false }
     }

@@ -14,7 +14,7 @@ public struct AddressCounters: Sendable, Hashable {
   public var claims: UInt64 = 0
   /// Addresses told to the neighbours.
   public var announcements: UInt64 = 0
-  /// Those of them that had to wait, so that switches and neighbours are not flooded.
+  /// Times that announcements were put off, so that switches and neighbours are not flooded.
   public var paced: UInt64 = 0
   /// Requests sent to gateways from a VIP.
   public var nudges: UInt64 = 0

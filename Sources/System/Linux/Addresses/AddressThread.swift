@@ -36,7 +36,7 @@ public final class AddressThread: Sendable {
 
   /// What happened. The first value is a VIP's number, the second the generation that it is about.
   public enum Report: Sendable, Hashable {
-    /// All addresses are on the interface and announced; the kernel takes them away at `until` unless they are renewed.
+    /// All addresses are on the interface, and announced or about to be as fast as neighbours can take it; the kernel takes them away at `until` unless they are renewed.
     case added(Int, UInt64, until: Instant?)
     case renewed(Int, UInt64, until: Instant?)
     case removed(Int, UInt64)
@@ -78,6 +78,8 @@ public final class AddressThread: Sendable {
       case interfaceLost = "interface lost"
       /// Somebody else who has the record revoked the ownership in it.
       case revoked
+      /// The configuration no longer has it, or has it on another interface.
+      case reconfigured
     }
   }
 
@@ -130,6 +132,7 @@ public final class AddressThread: Sendable {
   {
     try keeper.start()
     try reactor.register(keeper.monitorDescriptor, .readable) { _ in keeper.readChanges() }
+    try reactor.register(keeper.claims.descriptor, .readable) { _ in keeper.readClaims() }
     try reactor.register(commands.waker.descriptor, .readable) { _ in
       commands.waker.acknowledge()
       commands.drain { command in
@@ -177,7 +180,8 @@ public final class AddressThread: Sendable {
     commands.send(.announce(vip, generation))
   }
 
-  /// Ends the thread after what is queued, and waits for it. Addresses stay as they are.
+  /// Ends the thread after what is queued, and waits for it. Addresses stay as they are; where none is held, everything else that
+  /// was put on this host goes, and the journal with it.
   public func stop() {
     commands.send(.stop)
     thread.join()
