@@ -141,7 +141,8 @@ let package = Package(
       name: "GuardianTests", dependencies: ["Guardian", "roost", "Crypto", "Linux", "CLinux", "VRRP", "Basis", "Wire"],
       swiftSettings: edge),
     .testTarget(
-      name: "TrackingTests", dependencies: ["Tracking", "Prober", "Node", "Linux", "CLinux", "Basis", "Wire"], swiftSettings: edge
+      name: "TrackingTests", dependencies: ["Tracking", "Prober", "Node", "Linux", "CLinux", "Basis", "Wire"],
+      swiftSettings: edge
     ),
     .testTarget(
       name: "NotifyTests", dependencies: ["Notify", "Node", "Linux", "CLinux", "Basis", "Wire"], swiftSettings: edge),
