@@ -12,6 +12,7 @@ let package = Package(
     .executable(name: "roost", targets: ["roost"]),
     // For Benchmarks/ and Fuzz/, packages of their own: each links only what it measures or feeds.
     .library(name: "ProxyParts", targets: ["Proxy", "Balancing", "Wire", "Basis", "Linux"]),
+    .library(name: "SecureParts", targets: ["PeerLink", "Crypto", "VRRP", "Wire", "Basis", "Linux"]),
     .library(name: "Basis", targets: ["Basis"]),
     .library(name: "Wire", targets: ["Wire"]),
     .library(name: "VRRP", targets: ["VRRP"]),
@@ -51,7 +52,8 @@ let package = Package(
     .target(
       name: "COpenSSL", path: "Sources/System/COpenSSL",
       linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]),
-    .target(name: "Crypto", dependencies: ["COpenSSL"], path: "Sources/System/Crypto", swiftSettings: edge),
+    .target(
+      name: "Crypto", dependencies: ["COpenSSL", "VRRP", "Wire"], path: "Sources/System/Crypto", swiftSettings: edge),
 
     // Edges: what runs beside the loop.
     .target(
@@ -86,7 +88,7 @@ let package = Package(
       name: "Scenario", dependencies: ["Basis"], path: "Sources/Tools/Scenario",
       resources: [.embedInCode("BuiltIn")], swiftSettings: edge),
     .target(
-      name: "Simulator", dependencies: ["Scenario", "Node", "Basis", "Wire", "VRRP", "Health"],
+      name: "Simulator", dependencies: ["Scenario", "Node", "Peering", "Basis", "Wire", "VRRP", "Health"],
       path: "Sources/Tools/Simulator",
       swiftSettings: edge),
     .target(
@@ -105,11 +107,11 @@ let package = Package(
 
     // Tests: sentence names, one folder a module.
     .testTarget(name: "WireTests", dependencies: ["Wire", "Basis"], swiftSettings: edge),
-    .testTarget(name: "VRRPTests", dependencies: ["VRRP", "Wire", "Basis"], swiftSettings: edge),
+    .testTarget(name: "VRRPTests", dependencies: ["VRRP", "Crypto", "Wire", "Basis"], swiftSettings: edge),
     .testTarget(name: "HealthTests", dependencies: ["Health", "Basis"], swiftSettings: edge),
     .testTarget(name: "BalancingTests", dependencies: ["Balancing", "Basis", "Wire"], swiftSettings: edge),
     .testTarget(name: "HTTP1Tests", dependencies: ["HTTP1"], swiftSettings: edge),
-    .testTarget(name: "NodeTests", dependencies: ["Node", "Basis", "Wire", "VRRP", "Health"], swiftSettings: edge),
+    .testTarget(name: "NodeTests", dependencies: ["Node", "Peering", "Basis", "Wire", "VRRP", "Health"], swiftSettings: edge),
     .testTarget(
       name: "ConfigurationTests", dependencies: ["Configuration", "Basis", "Wire", "VRRP", "Health", "Node"],
       exclude: ["golden"],
@@ -129,7 +131,7 @@ let package = Package(
     .testTarget(
       name: "SimulatorTests", dependencies: ["Simulator", "Scenario", "Node", "Basis", "Wire", "VRRP", "Health"],
       swiftSettings: edge),
-    .testTarget(name: "CryptoTests", dependencies: ["Crypto"], swiftSettings: edge),
+    .testTarget(name: "CryptoTests", dependencies: ["Crypto", "VRRP", "Wire", "Basis"], swiftSettings: edge),
     .testTarget(name: "PeeringTests", dependencies: ["Peering", "Basis"], swiftSettings: edge),
     .testTarget(
       name: "PeerLinkTests", dependencies: ["PeerLink", "Peering", "Crypto", "Linux", "CLinux", "Basis", "Wire"],
@@ -138,10 +140,12 @@ let package = Package(
       name: "GuardianTests", dependencies: ["Guardian", "roost", "Crypto", "Linux", "CLinux", "VRRP", "Basis", "Wire"],
       swiftSettings: edge),
     .testTarget(
-      name: "TrackingTests", dependencies: ["Tracking", "Node", "Linux", "CLinux", "Basis", "Wire"], swiftSettings: edge
+      name: "TrackingTests", dependencies: ["Tracking", "Prober", "Node", "Linux", "CLinux", "Basis", "Wire"], swiftSettings: edge
     ),
     .testTarget(
       name: "NotifyTests", dependencies: ["Notify", "Node", "Linux", "CLinux", "Basis", "Wire"], swiftSettings: edge),
+    // The shipped unit under a real systemd; needs root.
+    .testTarget(name: "SystemdTests", dependencies: ["roost"], exclude: ["container"], swiftSettings: edge),
     // With Debian's keepalived as the peer; needs root.
     .testTarget(
       name: "InteropTests",

@@ -14,6 +14,9 @@ extension Reading {
   private func report<Value>(
     _ file: Draft.Located<String>, _ result: Result<Value, Secret.Failure>, _ mistakes: inout Mistakes
   ) {
+    if case .success = result, let caution = Secret.caution(file.value) {
+      mistakes.warning(caution, at: file.place, suggestion: "chmod 600 \(file.value)")
+    }
     guard case .failure(let failure) = result else { return }
     if failure.isOnlyUnchecked {
       mistakes.warning(failure.message(file.value), at: file.place, suggestion: failure.suggestion(file.value))
@@ -78,6 +81,8 @@ public enum Secret {
     case notAFile
     /// Its mode.
     case readableByAll(UInt32)
+    /// The number of the user, who could put another one in its place.
+    case ofAnotherUser(UInt32)
     /// Its length in bytes.
     case tooShort(Int)
     case tooLong
@@ -94,6 +99,8 @@ public enum Secret {
       case .notAFile: "\(quoted(path)) is no file"
       case .readableByAll(let mode):
         "\(quoted(path)) may be read by every user (mode \(String(mode & 0o777, radix: 8)))"
+      case .ofAnotherUser(let user):
+        "\(quoted(path)) belongs to user \(user), who is neither root nor the one who runs this"
       case .tooShort(let length): "\(quoted(path)) holds \(length) bytes, a secret has \(Secret.minimumLength) or more"
       case .tooLong: "\(quoted(path)) is too long for a secret"
       case .notAKey(let length):
@@ -106,9 +113,10 @@ public enum Secret {
       switch self {
       case .unreadable(EACCES): "check as a user who may read it"
       case .unreadable(ENOENT), .tooShort:
-        "make one: head -c 32 /dev/urandom | base64 > \(path), and copy it to each node"
+        "make one: roost secret \(path), and copy it to each node"
       case .notAKey: "make one: head -c 32 /dev/urandom | base64 -w 0 > \(path), and copy it to each node"
       case .readableByAll: "chmod 600 \(path)"
+      case .ofAnotherUser: "chown root \(path)"
       case .unreadable, .notAFile, .tooLong, .notAToken: nil
       }
     }
@@ -125,12 +133,27 @@ public enum Secret {
   /// Of a key for adverts, in bytes (draft-cassen-vrrp-auth-hmac-00).
   static let keyLengths = 32...64
 
-  /// The bytes of a file with a key for adverts, without the newline at its end.
+  /// The bytes of a file with a key for adverts, without the newline at its end; or those that hexadecimal digits behind `hex:` say,
+  /// as keepalived writes them.
   public static func readKey(_ path: String) -> Result<[UInt8], Failure> {
-    switch readPrivate(path) {
+    switch readPrivate(path).map({ bytes in bytesOfHexadecimal(bytes) ?? bytes }) {
     case .success(let bytes) where !keyLengths.contains(bytes.count): .failure(.notAKey(bytes.count))
     case let result: result
     }
+  }
+
+  private static func bytesOfHexadecimal(_ text: [UInt8]) -> [UInt8]? {
+    guard text.starts(with: "hex:".utf8), text.count % 2 == 0 else { return nil }
+    let digits = text.dropFirst(4).compactMap { Character(UnicodeScalar($0)).hexDigitValue }
+    guard digits.count == text.count - 4 else { return nil }
+    return stride(from: 0, to: digits.count, by: 2).map { UInt8(digits[$0] << 4 | digits[$0 + 1]) }
+  }
+
+  /// What should be otherwise with a file that can be used.
+  static func caution(_ path: String) -> String? {
+    var status = stat()
+    guard stat(path, &status) == 0, status.st_mode & 0o070 != 0 else { return nil }
+    return "\(quoted(path)) may be read or changed by its group (mode \(String(status.st_mode & 0o777, radix: 8)))"
   }
 
   /// The value of an Authorization header.
@@ -147,6 +170,7 @@ public enum Secret {
     guard stat(path, &status) == 0 else { return .failure(.unreadable(errno)) }
     guard status.st_mode & S_IFMT == S_IFREG else { return .failure(.notAFile) }
     guard status.st_mode & 0o007 == 0 else { return .failure(.readableByAll(status.st_mode)) }
+    guard status.st_uid == 0 || status.st_uid == geteuid() else { return .failure(.ofAnotherUser(status.st_uid)) }
     switch readFile(path, atMost: maximumLength + 1) {
     case .failure(let failure): return .failure(.unreadable(failure.code))
     case .success(var bytes):

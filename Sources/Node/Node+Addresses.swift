@@ -17,11 +17,15 @@ extension Node {
   mutating func addressReport(_ report: AddressReport, vip: Int, at now: Instant, _ emit: (Effect) -> Void) {
     guard vips.indices.contains(vip) else { return }
     switch report {
-    case .added(let generation, let until), .renewed(let generation, let until):
+    case .added(let generation, let until):
+      extend(vip: vip, generation: generation, until: until)
+      if vips[vip].isHeld, vips[vip].generation == generation { confirmTaken(vip, emit) }
+    case .renewed(let generation, let until):
       extend(vip: vip, generation: generation, until: until)
     case .removed(let generation):
       guard vips[vip].holding == .releasing(generation: generation) else { return }
       vips[vip].holding = .nothing
+      coordination.isDirty = true
       reconsider(vip: vip, at: now, emit)
     case .failed(let generation, let code):
       guard vips[vip].generation == generation else { return }
@@ -157,9 +161,13 @@ extension Node {
   // MARK: Announcements
 
   mutating func announce(vip: Int, _ emit: (Effect) -> Void) {
-    guard case .held(let generation, _) = vips[vip].holding, vips[vip].preparing == nil else { return }
-    vips[vip].announcements += 1
-    emit(.announce(vip: vip, generation: generation))
+    guard vips[vip].preparing == nil else { return }
+    switch vips[vip].holding {
+    case .held, .closing(_, _, _, leaving: true):
+      vips[vip].announcements += 1
+      emit(.announce(vip: vip, generation: vips[vip].generation))
+    case .closing, .releasing, .nothing: break
+    }
   }
 
   /// The first is out; the rest follows.

@@ -17,6 +17,13 @@ extension Node {
 
   /// Why this node may not own the VIP now; nil where it may.
   func obstacle(_ vip: Int, at now: Instant) -> String? {
+    if let obstacle = ownObstacle(vip, at: now) { return obstacle }
+    // Not while connections are being finished: to leave politely takes as long as `drain` says.
+    return vips[vip].isDraining ? nil : furtherObstacle(vip, at: now)
+  }
+
+  /// The same, by what belongs to this VIP alone.
+  func ownObstacle(_ vip: Int, at now: Instant) -> String? {
     let address = vips[vip]
     guard let link = address.link else { return "interface \(address.settings.interface) does not exist" }
     if !link.isUp { return "interface \(address.settings.interface) is down, or gone" }
@@ -31,8 +38,7 @@ extension Node {
     }
     if address.hasServices, !workersAreHealthy { return "a proxy worker does not answer" }
     if let retry = address.retry, now < retry { return address.retryReason }
-    // Not while connections are being finished: to leave politely takes as long as `drain` says.
-    return address.isDraining ? nil : furtherObstacle(vip, at: now)
+    return nil
   }
 
   /// Joins or leaves the election as the obstacles come and go.
@@ -90,7 +96,7 @@ extension Node {
     _ message: RawSpan, in envelope: Envelope, vip: Int, at now: Instant, _ emit: (Effect) -> Void
   ) {
     endWarmUp(vip: vip, hearing: envelope, at: now, emit)
-    let accepted = vips[vip].router?.counters.accepted
+    let accepted = settings.hasWitnesses ? vips[vip].router?.counters.accepted : nil
     var outcomes: [VirtualRouter.Output] = []
     vips[vip].router?.receive(message, in: envelope, at: now) { output in
       if case .transmit(let message, let destination) = output {
@@ -99,8 +105,9 @@ extension Node {
         outcomes.append(output)
       }
     }
-    if vips[vip].router?.counters.accepted != accepted { heard(vip: vip, at: now, emit) }
     for outcome in outcomes { elected(outcome, vip: vip, at: now, emit) }
+    if let accepted, vips[vip].router?.counters.accepted != accepted { heard(vip: vip, at: now, emit) }
+    heardAdvert(vip, at: now, emit)
     rearm(vip)
   }
 
@@ -250,11 +257,13 @@ extension Node {
 
   /// Adverts and addresses go on while connections are being finished. False where there is nothing to finish.
   private mutating func drain(vip: Int, within limit: Duration, at now: Instant, _ emit: (Effect) -> Void) -> Bool {
-    guard case .held(let generation, let until) = vips[vip].holding, vips[vip].hasServices, vips[vip].link?.isUp == true
-    else { return false }
+    guard case .held(let generation, let until) = vips[vip].holding else { return false }
+    let finishes = vips[vip].finishesConnections
+    guard finishes || awaitsCompanions(vip) else { return false }
     let end = now + limit + Self.drainMargin
     vips[vip].holding = .closing(generation: generation, until: end, lease: until, leaving: true)
-    emit(.closeConnections(vip: vip, generation: generation, within: limit))
+    coordination.standings[vip].isDrained = !finishes
+    if finishes { emit(.closeConnections(vip: vip, generation: generation, within: limit)) }
     return true
   }
 
@@ -291,11 +300,13 @@ extension Node {
     vip: Int, generation: UInt64, leaving: Bool, at now: Instant, _ emit: (Effect) -> Void
   ) {
     guard leaving else { return release(vip: vip, generation: generation, emit) }
-    if case .makeWay(let reason) = vips[vip].departure, !isLeaving(vip) {
-      lettingGo(vip: vip, at: now, emit)
-      elect(vip: vip, .makeWay(reason), at: now, emit)
-    } else {
-      depart(vip: vip, at: now, emit)
+    for vip in departing(vip, at: now) {
+      if case .makeWay(let reason) = vips[vip].departure, !isLeaving(vip) {
+        lettingGo(vip: vip, at: now, emit)
+        elect(vip: vip, .makeWay(reason), at: now, emit)
+      } else {
+        depart(vip: vip, at: now, emit)
+      }
     }
   }
 }

@@ -15,6 +15,8 @@ import Wire
 /// - `Node+Listening.swift`: before a node claims: does it hear anything at all?
 /// - `Node+Services.swift`: from results of checks to backends that take traffic.
 /// - `Node+Reload.swift`: other settings, by difference.
+/// - `Node+Tracking.swift`, `Node+Groups.swift`: what else decides whether this node may own a VIP, and how much it is preferred.
+/// - `Node+Peers.swift`, `Node+HandOver.swift`, `Node+Commands.swift`: what nodes tell each other, and what people ask.
 public struct Node: Sendable {
   public enum Phase: Sendable, Hashable { case idle, running, stopping, stopped }
 
@@ -54,7 +56,7 @@ public struct Node: Sendable {
   /// The seed moves the starts of checks apart; it decides nothing else.
   public init(_ settings: NodeSettings, seed: UInt64) {
     self.settings = settings
-    segments = Segment.all(of: settings)
+    segments = Segment.all(of: settings.vips)
     vips = settings.vips.indices.map { VirtualAddress(settings.vips[$0], hasServices: settings.hasServices(vip: $0)) }
     random = SplitMix64(seed: seed)
     var part = settings.vips.count
@@ -68,7 +70,7 @@ public struct Node: Sendable {
     stopPart = part + 1
     deadlines = DeadlineHeap(count: part + 2)
     hearsay = Hearsay(peers: settings.peers.count)
-    coordination = Coordination(settings)
+    coordination = Coordination(settings, seed: random.next())
     for vip in vips.indices { vips[vip].segment = Segment.index(of: vips[vip].settings.interface, in: segments) }
   }
 
@@ -132,7 +134,8 @@ public struct Node: Sendable {
     guard phase == .idle else { return }
     phase = .running
     for service in services.indices { startChecks(service: service, at: now, emit) }
-    coordinationStarted(at: now, emit)
+    coordination.isDirty = true
+    coordination.fitnessChanged = true
     for vip in vips.indices { reconsider(vip: vip, at: now, emit) }
   }
 
@@ -155,34 +158,6 @@ public struct Node: Sendable {
     }
   }
 
-  /// What follows from changed states: each looked at when the change is complete, until no more follow.
-  private mutating func settle(at now: Instant, _ emit: (Effect) -> Void) {
-    if changedVIPs.isEmpty, changedServices.isEmpty {
-      rearmCoordination()
-      return
-    }
-    // Each VIP and service may well change twice for one event, in a group or by a tracker of another VIP. More is a circle.
-    var rounds = 8 * (vips.count + services.count)
-    while phase != .stopped, rounds > 0 {
-      rounds -= 1
-      if !changedServices.isEmpty {
-        serviceChanged(changedServices.removeFirst(), at: now, emit)
-      } else if !changedVIPs.isEmpty {
-        stateChanged(vip: changedVIPs.removeFirst(), at: now, emit)
-      } else {
-        break
-      }
-    }
-    changedVIPs.removeAll(keepingCapacity: true)
-    changedServices.removeAll(keepingCapacity: true)
-    rearmCoordination()
-  }
-
-  private mutating func rearmCoordination() {
-    guard phase != .stopped else { return }
-    deadlines.set(coordinationPart, to: coordination.deadline)
-  }
-
   /// A stop that has not ended by then ends all the same: leases of the kernel remove what the address thread could not.
   static let longestRemoval = Duration.seconds(2)
 
@@ -190,6 +165,7 @@ public struct Node: Sendable {
     guard phase == .idle || phase == .running else { return }
     phase = .stopping
     emit(.report(.stopping))
+    endCommands(at: now, emit)
     for service in services.indices { stopChecks(service: service, at: now, emit) }
     var longestDrain = Duration.zero
     for vip in vips.indices {

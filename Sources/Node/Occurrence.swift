@@ -24,5 +24,21 @@ public enum Occurrence: Sendable, Hashable {
   case duplicate(IPAddress, vip: Int)
   /// What has to end before the VIP is announced failed, or took too long; it is announced all the same.
   case preparationFailed(vip: Int, timedOut: Bool)
+  /// A tracker turned; `message` says why it is bad.
+  case tracker(Int, isGood: Bool, message: String)
+  /// A tracker turned bad too often: it stays bad until it has been good for a while.
+  case trackerDamped(Int, message: String)
+  /// It has been.
+  case trackerCalm(Int)
+  /// The link to a peer came up, or went down.
+  case peer(Int, isUp: Bool)
+  /// A VIP, with its group, is being handed over: the target is ready, connections end.
+  case handOver(vip: Int, to: String)
+  /// It is done. Nobody owned it for `vacant` at most; nil where the target did not say.
+  case handedOver(vip: Int, to: String, vacant: Duration?)
+  case handOverFailed(vip: Int, to: String, reason: String)
+  /// This node leaves every election, as a person asked; or takes part again.
+  case standby
+  case resumed
   case stopping
 }

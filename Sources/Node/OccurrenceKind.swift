@@ -13,6 +13,8 @@ extension Occurrence {
     case addressConflict = "address-conflict"
     /// The guardian gave the VIP up for a daemon that did not turn.
     case revoked
+    /// `before-announcing` failed, or took too long.
+    case hookFailed = "hook-failed"
     /// A hand-over began, ended, or failed.
     case move
     // Backends and services.

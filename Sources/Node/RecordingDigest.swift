@@ -105,6 +105,30 @@ public struct EffectDigest: Sendable, Hashable {
       number(UInt64(bitPattern: Int64(code)))
     case .addressLost(let vip): kind(27, vip)
     case .stopping: kind(28, 0)
+    case .tracker(let tracker, let isGood, let message):
+      kind(40, tracker)
+      add(isGood ? 1 : 0)
+      text(message)
+    case .trackerDamped(let tracker, let message):
+      kind(41, tracker)
+      text(message)
+    case .trackerCalm(let tracker): kind(42, tracker)
+    case .peer(let peer, let isUp):
+      kind(43, peer)
+      add(isUp ? 1 : 0)
+    case .handOver(let vip, let to):
+      kind(44, vip)
+      text(to)
+    case .handedOver(let vip, let to, let vacant):
+      kind(45, vip)
+      text(to)
+      number(vacant.map { UInt64(bitPattern: $0.nanoseconds) } ?? .max)
+    case .handOverFailed(let vip, let to, let reason):
+      kind(46, vip)
+      text(to)
+      text(reason)
+    case .standby: kind(47, 0)
+    case .resumed: kind(48, 0)
     case .revoked(let vip): kind(29, vip)
     case .claimed(let address, let mac, let vip):
       kind(30, vip)

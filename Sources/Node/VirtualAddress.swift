@@ -80,6 +80,9 @@ public struct VirtualAddress: Sendable {
   /// Connections are being finished while the VIP is still ours.
   var isDraining: Bool { if case .closing(_, _, _, leaving: true) = holding { true } else { false } }
 
+  /// There may be proxied connections, and their clients can be reached.
+  var finishesConnections: Bool { hasServices && link?.isUp == true }
+
   func hears(_ id: UInt8, in envelope: Envelope) -> Bool {
     guard let router else { return false }
     return router.settings.id == id && envelope.interface == settings.interface

@@ -12,7 +12,8 @@ struct Roost: ParsableCommand {
       """,
     version: version,
     subcommands: [
-      Run.self, Check.self, Schema.self, Status.self, Simulate.self, ReplayCommand.self, LabCommand.self,
+      Run.self, Check.self, Schema.self, SecretCommand.self, Status.self, Simulate.self, ReplayCommand.self,
+      LabCommand.self,
       LabHelperCommand.self,
     ])
 

@@ -11,19 +11,19 @@ import Wire
 @testable import Lab
 
 /// The lab's helper, built beside the tests.
-private let helper: String = {
+let helper: String = {
   let folder = Programs.itself.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
   let built = "\(#filePath.split(separator: "/Tests/")[0])/.build/debug/lab-helper"
   return access("\(folder)/lab-helper", X_OK) == 0 ? "\(folder)/lab-helper" : built
 }()
 
-private let canBuild = (try? Cluster.checkHost()) != nil
-private let hasKeepalived = canBuild && Programs.installedKeepalived != nil
-private let programs = Programs(roost: nil, helper: [helper])
+let canBuild = (try? Cluster.checkHost()) != nil
+let hasKeepalived = canBuild && Programs.installedKeepalived != nil
+let programs = Programs(roost: nil, helper: [helper])
 
-private func temporaryRoot() -> String { "/tmp/roost-lab-test-\(getpid())-\(UInt32.random(in: 0...UInt32.max))" }
+func temporaryRoot() -> String { "/tmp/roost-lab-test-\(getpid())-\(UInt32.random(in: 0...UInt32.max))" }
 
-private func leftovers(of id: String) -> [String] {
+func leftovers(of id: String) -> [String] {
   let names = (try? FileManager.default.contentsOfDirectory(atPath: Namespace.folder)) ?? []
   let mark = Array("ROOST_LAB=\(id)".utf8)
   let processes = ProcessTable.all().filter { pid in
@@ -33,7 +33,7 @@ private func leftovers(of id: String) -> [String] {
 }
 
 /// A datagram gets there, and its answer back.
-private func reaches(_ from: String, _ to: String, of cluster: Cluster) throws -> Bool {
+func reaches(_ from: String, _ to: String, of cluster: Cluster) throws -> Bool {
   let address = try #require(cluster.topology.host(to)?.interfaces.first?.addresses.first?.address)
   let endpoint = Endpoint(address, 9999)
   let server = try cluster.namespace(of: to).attempt { () throws(LabError) in try endpoint.bound(SOCK_DGRAM) }
@@ -57,7 +57,7 @@ private func reaches(_ from: String, _ to: String, of cluster: Cluster) throws -
   @Test(.enabled(if: canBuild, "the lab needs root"))
   func `goes as it came`() throws {
     let root = temporaryRoot()
-    let cluster = try Cluster(DemoConfiguration.make(), in: root, kind: .run)
+    let cluster = try Cluster(DemoConfiguration().configuration(), in: root, kind: .run)
     let namespaces = cluster.manifest.namespaces
     #expect(namespaces.count == 7 && namespaces.allSatisfy(\.exists))
     #expect(try reaches("lb1", "lb2", of: cluster))
@@ -122,7 +122,7 @@ private func reaches(_ from: String, _ to: String, of cluster: Cluster) throws -
   @Test(.enabled(if: canBuild, "the lab needs root"))
   func `of a run that was killed is removed by the next one`() throws {
     let root = temporaryRoot()
-    let cluster = try Cluster(DemoConfiguration.make(), in: root, kind: .kept)
+    let cluster = try Cluster(DemoConfiguration().configuration(), in: root, kind: .kept)
     var manifest = cluster.manifest
     manifest.kind = .run
     manifest.maker.started &+= 1  // no such process lives
@@ -169,7 +169,7 @@ private func reaches(_ from: String, _ to: String, of cluster: Cluster) throws -
 
   @Test(.enabled(if: canBuild, "the lab needs root"))
   func `cuts, pulls and joins cables`() throws {
-    let cluster = try Cluster(DemoConfiguration.make(backends: 1), in: temporaryRoot(), kind: .run)
+    let cluster = try Cluster(DemoConfiguration(backends: 1).configuration(), in: temporaryRoot(), kind: .run)
     defer { cluster.remove() }
     let cabling = try Cabling(topology: cluster.topology, namespace: cluster.manifest.switchNamespace)
     func carrier() throws -> Bool {
@@ -197,13 +197,18 @@ private func reaches(_ from: String, _ to: String, of cluster: Cluster) throws -
   }
 }
 
-@Test func `a delay is refused before anything is built`() throws {
-  let text = "# slow: packets arrive late\nat 1s delay lb1 lb2 50ms\nuntil 2s\n"
-  let scenario = try Scenario(reading: text, file: "slow.scenario")
+@Test(arguments: [
+  ("delay lb1 lb2 50ms", "the lab can't delay packets"),
+  ("clock-jump lb1 by +2s", "the lab can't move one node's wall clock"),
+])
+func `what this machine has no means for is refused before anything is built`(action: String, reason: String) throws {
+  let text = "# odd: something odd happens\nat 1s \(action)\nuntil 2s\n"
+  let scenario = try Scenario(reading: text, file: "odd.scenario")
   let programs = Programs(roost: nil, helper: [])
   let error = #expect(throws: LabError.self) {
     try LabRun.run([scenario], nil, LabRun.Options(programs: programs)) { Issue.record("it went on: \($0)") }
   }
   #expect(error?.kind == .usage)
-  #expect(error?.description.contains("slow.scenario:2: the lab can't delay packets") == true)
+  #expect(error?.description.contains("odd.scenario:2: \(reason)") == true)
+  #expect(!LabRun.canTell(scenario))
 }

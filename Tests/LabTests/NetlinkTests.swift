@@ -68,3 +68,42 @@ private let done: [UInt8] = [20, 0, 0, 0, 3, 0, 2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0,
     #expect(Int(request[0]) == request.count)
   }
 }
+
+/// The Ethernet header of a frame to VRRP's group, and an IPv4 header of 20 bytes with protocol 112.
+private let advertFrame: [UInt8] =
+  [0x01, 0, 0x5E, 0, 0, 0x12, 2, 0, 0, 0, 0, 7, 0x08, 0x00]
+  + [0x45, 0, 0, 32, 0, 0, 0, 0, 255, 112, 0, 0, 10, 77, 0, 11, 224, 0, 0, 18]
+  + [0x31, 51, 254, 1, 0, 10, 0, 0, 10, 77, 0, 100]
+
+private let announcementFrame: [UInt8] =
+  [0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 2, 0, 0, 0, 0, 7, 0x08, 0x06]
+  + [0, 1, 8, 0, 6, 4, 0, 1] + [2, 0, 0, 0, 0, 7, 10, 77, 0, 100] + [0, 0, 0, 0, 0, 0, 10, 77, 0, 100]
+
+@Test func `an advert and an announcement are known by their frames`() throws {
+  let vip = try #require(IPAddress("10.77.0.100"))
+  let at = Instant(nanoseconds: 5)
+  #expect(
+    Spoken(frame: advertFrame[...], at: at)
+      == Spoken(time: at, source: 0x0200_0000_0007, what: .advert(id: 51, priority: 254)))
+  #expect(Spoken(frame: announcementFrame[...], at: at)?.what == .announcement(vip))
+  for frame in [advertFrame, announcementFrame] {
+    for length in 0..<frame.count { #expect(Spoken(frame: frame[..<length], at: at) == nil || length >= 42) }
+  }
+}
+
+@Test func `out of turn is what comes too soon, from another node, or in a burst`() throws {
+  let vip = try #require(IPAddress("10.77.0.100"))
+  func advert(_ ms: Int64, from source: UInt64 = 1, priority: UInt8 = 254, id: UInt8 = 51) -> Spoken {
+    Spoken(time: Instant(nanoseconds: ms * 1_000_000), source: source, what: .advert(id: id, priority: priority))
+  }
+  func announcement(_ ms: Int64) -> Spoken {
+    Spoken(time: Instant(nanoseconds: ms * 1_000_000), source: 1, what: .announcement(vip))
+  }
+  let judge = OutOfTurn(ids: [51], addresses: [vip], interval: .milliseconds(100))
+  func moments(_ spoken: [Spoken]) -> [Int64] { judge.moments(in: spoken).map { $0.nanoseconds / 1_000_000 } }
+  #expect(moments([advert(0), advert(100), advert(195), advert(290), announcement(300)]) == [])
+  #expect(moments([advert(0), advert(30), advert(130)]) == [30])
+  #expect(moments([advert(0), advert(100, priority: 0), advert(200, from: 2, priority: 253)]) == [100, 200])
+  #expect(moments([announcement(0), announcement(20), announcement(120)]) == [20, 120])
+  #expect(moments([advert(0, id: 52), advert(1, id: 52)]) == [])
+}

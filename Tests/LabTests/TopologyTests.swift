@@ -6,7 +6,7 @@ import Wire
 @testable import Lab
 
 @Test func `the demo's hosts share one link with the client on a free address`() throws {
-  let topology = try Topology(DemoConfiguration.make())
+  let topology = try Topology(DemoConfiguration().configuration())
   #expect(topology.links.map(\.bridge) == ["br0"])
   #expect(topology.links[0].prefixes.map(\.description) == ["10.77.0.0/24"])
   #expect(topology.hosts.map(\.name) == ["lb1", "lb2", "app1", "app2", "app3", "client"])
@@ -15,7 +15,7 @@ import Wire
 }
 
 @Test func `every name of a bridge port fits Linux and is unique`() throws {
-  let topology = try Topology(DemoConfiguration.make(nodes: 12, backends: 40))
+  let topology = try Topology(DemoConfiguration(nodes: 12, backends: 40).configuration())
   let ports = topology.hosts.flatMap(\.interfaces).map(\.port)
   #expect(Set(ports).count == ports.count)
   #expect(ports.allSatisfy { $0.utf8.count <= 15 })
@@ -90,7 +90,7 @@ private func configuration(nodes: [String: [String]], vip: [String], backends: [
 }
 
 @Test func `keepalived gets the same timers and priorities`() throws {
-  let text = try Keepalived.text(for: "lb2", of: DemoConfiguration.make(), interfaces: ["web": "eth0"])
+  let text = try Keepalived.text(for: "lb2", of: DemoConfiguration().configuration(), interfaces: ["web": "eth0"])
   for line in [
     "interface eth0", "virtual_router_id 51", "priority 253", "version 3", "advert_int 0.10", "accept",
     "10.77.0.100/32",
@@ -113,10 +113,50 @@ private func configuration(nodes: [String: [String]], vip: [String], backends: [
 }
 
 @Test(arguments: [(2, 3), (3, 0), (12, 20)])
-func `the demo's file says what the demo's value is`(nodes: Int, backends: Int) {
-  let interval = Duration.milliseconds(50)
-  let text = DemoConfiguration.text(nodes: nodes, backends: backends, interval: interval)
-  let reading = Configuration.read(text: text, file: "demo.yaml")
-  #expect(!reading.mistakes.hasError, "\(reading.mistakes.text())")
-  #expect(reading.configuration == DemoConfiguration.make(nodes: nodes, backends: backends, interval: interval))
+func `the lab's own file says what was asked for`(nodes: Int, backends: Int) throws {
+  let demo = DemoConfiguration(nodes: nodes, backends: backends, interval: .milliseconds(50))
+  let value = try demo.configuration()
+  #expect(value.cluster.nodes.map(\.name) == (1...nodes).map { "lb\($0)" })
+  #expect(value.vips.map(\.name) == ["web"])
+  #expect(value.vips[0].addresses == [DemoConfiguration.vip] && value.vips[0].prefer == value.cluster.nodes.map(\.name))
+  guard case .vrrp(let router) = value.vips[0].election else {
+    Issue.record("no election")
+    return
+  }
+  #expect(router.id == 51 && router.interval == .milliseconds(50))
+  #expect(value.services.map(\.backends.count) == (backends > 0 ? [backends] : []))
+}
+
+@Test func `255 instances have each an ID and an address of their own, on one link`() throws {
+  var demo = DemoConfiguration()
+  demo.instances = 255
+  let value = try demo.configuration()
+  let ids = value.vips.compactMap { vip -> UInt8? in
+    guard case .vrrp(let router) = vip.election else { return nil }
+    return router.id
+  }
+  #expect(Set(ids) == Set(1...255) && ids.count == 255)
+  #expect(Set(value.vips.flatMap(\.addresses)).count == 255)
+  #expect(try Topology(value).links.count == 1)
+  let text = try Keepalived.text(
+    for: "lb1", of: value, interfaces: Dictionary(uniqueKeysWithValues: value.vips.map { ($0.name, "eth0") }))
+  #expect(text.split(separator: "\n").count { $0.hasPrefix("vrrp_instance") } == 255)
+}
+
+@Test func `a change adds an address, or a VIP with an ID that nobody has`() throws {
+  var demo = DemoConfiguration()
+  demo.moreAddresses = 1
+  demo.moreVIPs = 1
+  let value = try demo.configuration()
+  #expect(value.vips.map(\.name) == ["web", "added1"])
+  #expect(value.vips[0].addresses.map(\.description) == ["10.77.0.100", "10.77.0.101"])
+}
+
+@Test func `the client has as many addresses as it needs, and a stranger has one`() throws {
+  let topology = try Topology(DemoConfiguration().configuration(), clientAddresses: 3, hasStranger: true)
+  #expect(
+    topology.host("client")?.interfaces.flatMap(\.addresses).map(\.description) == [
+      "10.77.0.254/24", "10.77.0.253/24", "10.77.0.252/24",
+    ])
+  #expect(topology.host("stranger")?.interfaces.flatMap(\.addresses).count == 1)
 }

@@ -10,19 +10,11 @@ private let web = AddressThread.VIP(
 
 @Suite(.serialized, .enabled(if: canMakeNamespaces, needsRoot))
 struct AddressThreadTests {
-  /// Runs a story with an address thread on the host `here`.
   private func story(
-    _ vips: [AddressThread.VIP] = [web], watching: [String] = ["eth0"], before: () throws -> Void = {},
+    _ vips: [AddressThread.VIP] = [web], watching: [String] = ["eth0"],
     _ body: (TwoHosts, AddressThread, Reports) throws -> Void
   ) throws {
-    try TwoHosts.run { hosts in
-      try before()
-      let reports = Reports()
-      let record = try OwnershipRecord(capacity: 8)
-      let thread = try AddressThread(vips, watching: watching, record: record) { reports.append($0) }
-      defer { thread.stop() }
-      try body(hosts, thread, reports)
-    }
+    try addressStory(vips, watching: watching) { hosts, thread, reports in try body(hosts, thread, reports) }
   }
 
   /// Which addresses of the VIP are on the interface.
@@ -36,7 +28,7 @@ struct AddressThreadTests {
       thread.take(3, generation: 1, lease: .seconds(30))
       #expect(reports.has { if case .added(3, 1, .some) = $0 { true } else { false } })
       let shown = try shell("ip -details address show dev eth0")
-      #expect(shown.contains("inet 10.9.0.100/32 scope link"))
+      #expect(shown.contains("inet 10.9.0.100/32 scope host"))
       #expect(shown.contains("noprefixroute"))
       let inet6 = try #require(shown.split(separator: "\n").first { $0.contains("2001:db8::100/128") })
       #expect(["nodad", "deprecated", "noprefixroute"].allSatisfy(inet6.contains))
@@ -159,23 +151,6 @@ struct AddressThreadTests {
     }
   }
 
-  @Test func `leftovers of an earlier life are swept, and nothing else`() throws {
-    try story(before: {
-      try shell(
-        """
-        ip address add 10.9.0.100/32 dev eth0; ip address add 2001:db8::100/128 dev eth0 nodad
-        ip address add 10.9.0.101/32 dev eth0; ip address add 10.9.0.100/32 dev lo
-        """)
-    }) { _, _, reports in
-      for address in web.addresses { #expect(reports.has { $0 == .swept(3, address, "eth0") }) }
-      let left = try present()
-      #expect(left == [])
-      let shown = try shell("ip address show dev eth0")
-      #expect(shown.contains("10.9.0.101/32") && shown.contains("10.9.0.1/24"))
-      #expect(try shell("ip address show dev lo").contains("10.9.0.100/32"))
-    }
-  }
-
   @Test func `an interface that is missing fails with ENODEV, until a command finds it`() throws {
     var vip = web
     vip.interface = "later0"
@@ -275,7 +250,7 @@ struct AddressThreadTests {
       try keeper.start()
       for (id, lease) in [(3, Duration.seconds(1)), (4, .seconds(30))] {
         record.grant(id, generation: 1)
-        keeper.handle(.take(id, 1, lease))
+        keeper.handle(.take(id, 1, lease, announcing: true))
       }
       let end = try #require(record.leaseEnd(3))
       #expect(eventually { Clock.now() > end })

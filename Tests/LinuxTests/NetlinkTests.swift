@@ -84,7 +84,7 @@ import Wire
     #expect(
       batch.bytes == [
         68, 0, 0, 0, 20, 0, 0x05, 0x05, 1, 0, 0, 0, 0, 0, 0, 0,  // RTM_NEWADDR: request, acknowledge, create, replace
-        2, 32, 0, 253, 2, 0, 0, 0,  // AF_INET, /32, scope link, interface 2
+        2, 32, 0, 254, 2, 0, 0, 0,  // AF_INET, /32, scope host, interface 2
         8, 0, 2, 0, 10, 0, 0, 100,  // IFA_LOCAL
         8, 0, 1, 0, 10, 0, 0, 100,  // IFA_ADDRESS
         8, 0, 8, 0, 0, 2, 0, 0,  // IFA_FLAGS: no prefix route

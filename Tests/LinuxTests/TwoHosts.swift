@@ -1,7 +1,9 @@
 import Basis
+import CLinux
 import Glibc
 import Synchronization
 import Testing
+import Wire
 
 @testable import Linux
 
@@ -92,6 +94,41 @@ func shell(_ command: String) throws -> String {
   return text
 }
 
+/// Whether a host answers: it refuses a TCP connection, because nobody listens. From the calling thread's namespace.
+func reaches(_ address: String, from source: String? = nil) throws -> Bool {
+  func endpoint(_ text: String, port: UInt16) -> clinux_endpoint {
+    var endpoint = clinux_endpoint()
+    switch IPAddress(text) {
+    case .v4(let address)?: clinux_endpoint_v4(&endpoint, address.rawValue, port)
+    case .v6(let address)?:
+      clinux_endpoint_v6(
+        &endpoint, UInt64(address.rawValue >> 64), UInt64(truncatingIfNeeded: address.rawValue), port)
+    case nil: break
+    }
+    return endpoint
+  }
+  var to = endpoint(address, port: 9)
+  let number = clinux_proxy_stream(clinux_endpoint_family(&to))
+  guard number >= 0 else { throw SystemError(call: "socket", code: -number) }
+  defer { close(number) }
+  if let source {
+    var from = endpoint(source, port: 0)
+    let size = clinux_endpoint_size(&from)
+    let bound = withUnsafeBytes(of: &from) {
+      bind(number, $0.baseAddress?.assumingMemoryBound(to: sockaddr.self), size)
+    }
+    guard bound == 0 else { throw SystemError.last("bind", source) }
+  }
+  let code = clinux_proxy_connect(number, &to)
+  if code == -ECONNREFUSED || code == 0 { return true }
+  guard code == -EINPROGRESS else { return false }
+  var entry = pollfd(fd: number, events: Int16(POLLOUT), revents: 0)
+  guard poll(&entry, 1, 1500) == 1 else { return false }
+  var (result, size) = (Int32(0), socklen_t(4))
+  getsockopt(number, SOL_SOCKET, SO_ERROR, &result, &size)
+  return result == 0 || result == ECONNREFUSED
+}
+
 /// Polls until the condition holds; false after a generous while.
 func eventually(within seconds: Int = 20, _ condition: () throws -> Bool) rethrows -> Bool {
   let end = Clock.now() + .seconds(seconds)
@@ -116,4 +153,55 @@ final class Reports: Sendable {
   }
 
   func has(_ matches: (AddressThread.Report) -> Bool) -> Bool { eventually { all.contains(where: matches) } }
+}
+
+/// Runs a story with an address thread on the host `here`.
+func addressStory(
+  _ vips: [AddressThread.VIP], watching: [String] = ["eth0"], journal: String? = nil,
+  before: (TwoHosts) throws -> Void = { _ in }, _ body: (TwoHosts, AddressThread, Reports) throws -> Void
+) throws {
+  try TwoHosts.run { hosts in
+    try before(hosts)
+    let reports = Reports()
+    let record = try OwnershipRecord(capacity: 256)
+    let thread = try AddressThread(vips, watching: watching, record: record, journal: journal) { reports.append($0) }
+    defer { thread.stop() }
+    try body(hosts, thread, reports)
+  }
+}
+
+extension AddressThread {
+  /// Takes the VIP and waits until its addresses are there.
+  func takeNow(_ vip: Int, generation: UInt64, lease: Duration? = .seconds(60), _ reports: Reports) -> Bool {
+    take(vip, generation: generation, lease: lease)
+    return reports.has { if case .added(vip, generation, _) = $0 { true } else { false } }
+  }
+}
+
+/// A folder that is gone when the story is over.
+func withFolder<Result>(_ body: (String) throws -> Result) throws -> Result {
+  var template = Array("/tmp/roost-linux-tests-XXXXXX".utf8CString)
+  guard mkdtemp(&template) != nil else { throw SystemError.last("mkdtemp") }
+  let path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  defer { _ = try? shell("rm -r '\(path)'") }
+  return try body(path)
+}
+
+/// A command that runs beside the story, in the calling thread's namespace.
+struct BackgroundCommand {
+  private let file: String
+
+  func output() throws -> String {
+    #expect(try eventually { try shell("tail -n 1 '\(file)'").contains("the end") })
+    return try shell("cat '\(file)'; rm '\(file)'")
+  }
+
+  fileprivate init(_ command: String) throws {
+    file = try shell("mktemp /tmp/roost-linux-tests-XXXXXX").filter { !$0.isNewline }
+    try shell("( \(command); echo the end ) > '\(file)' 2>&1 < /dev/null &")
+  }
+}
+
+extension TwoHosts {
+  static func background(_ command: String) throws -> BackgroundCommand { try BackgroundCommand(command) }
 }

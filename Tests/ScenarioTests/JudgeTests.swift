@@ -32,7 +32,9 @@ struct JudgeTests {
     "owner lb2 within 300ms of node-dead", "owner lb2 within 3 intervals of fault", "owner backup within 1s of fault",
     "owner lb1 within 500ms of heal", "one owner at end", "owner lb1 at end", "owner owner at end",
     "outage below 302ms of node-dead", "outage below 1ms of heal", "never two owners for longer than 1ms",
-    "no address on owner within 0ms of node-dead", "no address on lb3 within 0ms of heal",
+    "nobody owns for longer than 300ms", "nobody owns for longer than 300ms of node-dead",
+    "nobody owns for longer than 0ms of heal", "no address on owner within 0ms of node-dead",
+    "no address on lb3 within 0ms of heal",
   ])
   func `what was kept passes`(expectation: String) throws {
     let verdict = try judge(expectation)
@@ -43,6 +45,7 @@ struct JudgeTests {
   @Test(arguments: [
     ("owner lb2 within 299ms of node-dead", "nobody"), ("owner lb3 within 1s of fault", "lb2"),
     ("owner lb1 within 300ms of heal", "lb2"), ("owner lb2 at end", "lb1"),
+    ("nobody owns for longer than 299ms of fault", "300.0 ms"), ("same owner of node-dead", "also lb2"),
     ("outage below 301ms of node-dead", "301.0 ms"),
     ("never two owners for longer than 0ms", "1.0 ms"), ("no address on lb2 within 1s of node-dead", "left on lb2"),
   ])
@@ -61,6 +64,30 @@ struct JudgeTests {
     #expect(try judge("failed requests below 2 of fault") { $0.failedRequests = [.seconds(3)] }.passed == true)
     #expect(
       try judge("failed requests below 2 of fault") { $0.failedRequests = [.seconds(3), .seconds(4)] }.passed == false)
+  }
+
+  @Test func `the same owner may lose the address for a moment, and nobody else may have it`() throws {
+    let stays = { (seen: inout Observations) in
+      seen.holdings = [
+        .init(at: .seconds(-4), node: 0, holds: true), .init(at: .milliseconds(2100), node: 0, holds: false),
+        .init(at: .milliseconds(2103), node: 0, holds: true),
+      ]
+    }
+    #expect(try judge("same owner of fault", stays).passed == true)
+    #expect(try judge("nobody owns for longer than 3ms of fault", stays).passed == true)
+    #expect(try judge("nobody owns for longer than 2ms of fault", stays).passed == false)
+    let gone = try judge("same owner of fault") { seen in
+      stays(&seen)
+      seen.holdings.removeLast()
+    }
+    #expect(gone.passed == false && gone.measured == "nobody")
+  }
+
+  @Test func `what was sent out of turn counts in its window`() throws {
+    #expect(try judge("quiet of fault").passed == nil)
+    #expect(try judge("quiet of fault") { $0.outOfTurn = [.seconds(8)] }.passed == true)
+    #expect(try judge("quiet of fault") { $0.outOfTurn = [.seconds(3)] }.passed == false)
+    #expect(try judge("no connection fails of heal") { $0.failedConnections = [.seconds(3)] }.passed == true)
   }
 
   @Test func `an owner that others can reach too is not the owner yet`() throws {

@@ -15,6 +15,12 @@ struct ReaderTests {
         nodes 3
         backends 2
         interval 50ms
+        vips 4
+        auth enforce
+        peer-link on
+        guardian on
+        preempt off
+        lease off
         at 1s stop owner             # a comment
         at 1.5s kill backup
         at 2s stall all for 250ms
@@ -31,6 +37,26 @@ struct ReaderTests {
         at 7s backend-kill app2
         at 8s backend-start app2
         at 9s heal
+        at 9s kill-all lb1
+        at 9s guardian-kill owner
+        at 9s stall-all lb2 for 1s
+        at 9s link-peers-cut
+        at 9s move
+        at 9s move to lb2
+        at 9s standby lb1
+        at 9s resume lb1
+        at 9s reload all
+        at 9s reload lb1 adding vip
+        at 9s reload lb2 adding address
+        at 9s rogue-advert priority 255 for 5s
+        at 9s clock-jump lb1 by +2s
+        at 9s clock-jump lb1 by -500ms
+        at 9s address-removed
+        at 9s rtnl-busy for 2s
+        at 9s hog for 2s
+        at 9s interface-renamed lb1
+        at 9s interface-removed lb2
+        at 9s interface-recreated lb2
         until 10s
         expect owner lb2 within 1s of fault
         expect owner lb1 at end
@@ -43,6 +69,11 @@ struct ReaderTests {
         expect no connection broken of heal
         expect failed requests below 3 of backend-kill
         expect no request failed of heal
+        expect no connection fails of move
+        expect nobody owns for longer than 2ms
+        expect nobody owns for longer than 1 interval + 2ms of move
+        expect same owner of reload
+        expect quiet of reload
         """, file: "somewhere/mine.scenario")
     #expect(scenario.name == "mine")
     #expect(scenario.title == "all goes wrong")
@@ -50,14 +81,20 @@ struct ReaderTests {
     #expect((scenario.nodes, scenario.backends) == (3, 2))
     #expect(scenario.interval == .milliseconds(50))
     #expect(scenario.end == .seconds(10))
-    #expect(scenario.steps[0] == Step(at: .seconds(1), .stop(.owner), line: 9))
+    #expect(scenario.steps[0] == Step(at: .seconds(1), .stop(.owner), line: 15))
     #expect(
       scenario.steps.map(\.action) == [
         .stop(.owner), .kill(.backup), .stall(.all, for: .milliseconds(250)), .nodeDead(.node(2)), .linkDown(.node(0)),
         .linkCut(.node(0)), .partition([[.node(0)], [.node(1), .node(2)]]), .partition([[.owner], [.rest]]),
         .oneWay(from: .node(0), to: .node(1)), .loss(Path(from: .node(0), to: .node(1), bothWays: true), share: 0.3),
         .delay(Path(from: .node(0), to: .node(1), bothWays: false), by: .milliseconds(20)), .start(.node(0)),
-        .restart(.node(1)), .backendKill(1), .backendStart(1), .heal,
+        .restart(.node(1)), .backendKill(1), .backendStart(1), .heal, .killAll(.node(0)), .guardianKill(.owner),
+        .stallAll(.node(1), for: .seconds(1)), .linkPeersCut(.all), .move(to: nil), .move(to: .node(1)),
+        .standby(.node(0)), .resume(.node(0)), .reload(.all, .nothing), .reload(.node(0), .vip),
+        .reload(.node(1), .address), .rogueAdvert(priority: 255, for: .seconds(5)),
+        .clockJump(.node(0), by: .seconds(2)), .clockJump(.node(0), by: .milliseconds(-500)), .addressRemoved(.owner),
+        .rtnlBusy(for: .seconds(2)), .hog(for: .seconds(2)), .interfaceRenamed(.node(0)), .interfaceRemoved(.node(1)),
+        .interfaceRecreated(.node(1)),
       ])
     #expect(
       scenario.expectations.map(\.claim) == [
@@ -68,7 +105,16 @@ struct ReaderTests {
         .backend(1, isUp: false, within: Span(.seconds(1)), of: .action("backend-kill")), .noConnectionBroken(of: nil),
         .noConnectionBroken(of: .action("heal")), .failedRequests(below: 3, of: .action("backend-kill")),
         .failedRequests(below: 1, of: .action("heal")),
+        .noConnectionFails(of: .action("move")), .nobody(atMost: Span(.milliseconds(2)), of: nil),
+        .nobody(atMost: Span(.milliseconds(2), intervals: 1), of: .action("move")), .sameOwner(of: .action("reload")),
+        .quiet(of: .action("reload")),
       ])
+    var options = Scenario.Options()
+    options.vips = 4
+    options.authentication = .enforce
+    options.preempt = false
+    options.lease = nil
+    #expect(scenario.options == options)
     #expect(Set(scenario.steps.map(\.action.word)) == Set(Reader.actions))
   }
 
@@ -137,6 +183,17 @@ struct ReaderTests {
     ("# a: b\nnodes 99999999999999999999\nuntil 5s", "1 to 32"),
     ("# a: b\ninterval 1ms\nuntil 5s", "10ms to 40.95s"),
     ("# a: b\nuntil 99999999999999999999h", "a time is a number"),
+    ("# a: b\nvips 256\nuntil 5s", "1 to 255"),
+    ("# a: b\nauth enforced\nuntil 5s", "did you mean `enforce`"),
+    ("# a: b\nguardian maybe\nuntil 5s", "one of: on, off"),
+    ("# a: b\nguardian off\nat 1s kill-all owner\nuntil 5s", "`guardian off`"),
+    ("# a: b\npeer-link off\nat 1s link-peers-cut\nuntil 5s", "`peer-link off`"),
+    ("# a: b\nlease 1500ms\nuntil 5s", "whole seconds"),
+    ("# a: b\nat 1s move lb2\nuntil 5s", "here stands `to`"),
+    ("# a: b\nat 1s reload lb1 adding backend\nuntil 5s", "a reload can't add"),
+    ("# a: b\nat 1s rogue-advert priority 256 for 1s\nuntil 5s", "0 to 255"),
+    ("# a: b\nat 1s clock-jump lb1 by far\nuntil 5s", "a time is a number"),
+    ("# a: b\nat 1s hog\nuntil 5s", "here stands `for`"),
     ("# a: b\nat", "a time is a number"),
     ("# a: b\nat 1s", "something is missing"),
     ("# a: b\nexpect", "something is missing"),

@@ -29,6 +29,28 @@ extension NodeSettings {
       "vip \(vips[vip].name): another machine on \(vips[vip].interface) has \(address); left to it, and tried again later"
     case .preparationFailed(let vip, let timedOut):
       "vip \(vips[vip].name): the command before-announcing \(timedOut ? "did not end in time" : "failed"); announced all the same"
+    case .tracker(let tracker, isGood: true, _):
+      "tracker \(trackers[tracker].name): good"
+    case .tracker(let tracker, isGood: false, let message):
+      "tracker \(trackers[tracker].name): bad (\(message))"
+    case .trackerDamped(let tracker, let message):
+      "tracker \(trackers[tracker].name): bad (\(message)), and too often of late; damped: it counts as bad until it has been good for 30 s"
+    case .trackerCalm(let tracker):
+      "tracker \(trackers[tracker].name): good, no longer damped"
+    case .peer(let peer, let isUp):
+      "peer \(peers[peer]): the link is \(isUp ? "up" : "down")"
+    case .handOver(let vip, let to):
+      "vip \(vips[vip].name): \(to) is ready to take it; connections end now"
+    case .handedOver(let vip, let to, let vacant?):
+      "vip \(vips[vip].name): handed over to \(to); nobody owned it for at most \(vacant.milliseconds) ms"
+    case .handedOver(let vip, let to, nil):
+      "vip \(vips[vip].name): handed over to \(to)"
+    case .handOverFailed(let vip, let to, let reason):
+      "vip \(vips[vip].name): not handed over to \(to): \(reason)"
+    case .standby:
+      "standby: this node leaves every election (`roost node resume` ends it)"
+    case .resumed:
+      "standby is over: this node takes part again"
     case .stopping:
       "stopping"
     }
@@ -40,7 +62,81 @@ extension NodeSettings {
     case .became(.fault, _, _), .allBackendsDown, .addressRefused, .addressLost, .revoked, .duplicate: .error
     case .preparationFailed: .error
     case .backend(.down, _, _, _), .addressPutBack, .notice, .claimed: .warning
-    case .became, .backend, .backendsAgain, .stopping: .notice
+    case .tracker(_, isGood: false, _), .trackerDamped, .peer(_, isUp: false), .handOverFailed: .warning
+    case .became, .backend, .backendsAgain, .tracker, .trackerCalm, .peer, .handOver, .handedOver, .standby, .resumed,
+      .stopping:
+      .notice
+    }
+  }
+}
+
+extension NodeSettings {
+  /// What it happened to, by name.
+  public func subject(of occurrence: Occurrence) -> EventSubject {
+    switch occurrence {
+    case .became(_, let vip, _), .notice(let vip, _), .addressPutBack(let vip), .addressRefused(let vip, _),
+      .addressLost(let vip), .revoked(let vip), .claimed(_, _, let vip), .duplicate(_, let vip),
+      .preparationFailed(let vip, _):
+      EventSubject(vip: vips[vip].name)
+    case .backend(_, let service, let backend, _):
+      EventSubject(
+        vip: vips[services[service].vip].name, service: services[service].name,
+        backend: services[service].backends[backend])
+    case .allBackendsDown(let service), .backendsAgain(let service):
+      EventSubject(vip: vips[services[service].vip].name, service: services[service].name)
+    case .tracker(let tracker, _, _), .trackerDamped(let tracker, _), .trackerCalm(let tracker):
+      EventSubject(tracker: trackers.indices.contains(tracker) ? trackers[tracker].name : nil)
+    case .peer(let peer, _): EventSubject(peer: peers.indices.contains(peer) ? peers[peer] : nil)
+    case .handOver(let vip, let to), .handedOver(let vip, let to, _), .handOverFailed(let vip, let to, _):
+      EventSubject(vip: vips[vip].name, peer: to)
+    case .standby, .resumed, .stopping: EventSubject()
+    }
+  }
+}
+
+extension Occurrence {
+  public var kind: Kind {
+    switch self {
+    case .became(let state, _, _):
+      switch state {
+      case .initialize: .initialize
+      case .backup: .backup
+      case .active: .active
+      case .fault: .fault
+      }
+    case .notice: .notice
+    case .backend(let state, _, _, _):
+      switch state {
+      case .up: .backendUp
+      case .down: .backendDown
+      case .draining, .disabled, .unknown: .backendChanged
+      }
+    case .allBackendsDown: .serviceDown
+    case .backendsAgain: .serviceUp
+    case .addressPutBack: .addressPutBack
+    case .addressRefused: .addressRefused
+    case .addressLost: .addressLost
+    case .revoked: .revoked
+    case .claimed, .duplicate: .addressConflict
+    case .preparationFailed: .hookFailed
+    case .tracker(_, let isGood, _): isGood ? .trackerGood : .trackerBad
+    case .trackerDamped: .trackerBad
+    case .trackerCalm: .trackerGood
+    case .peer(_, let isUp): isUp ? .peerUp : .peerDown
+    case .handOver, .handedOver, .handOverFailed: .move
+    case .standby: .standby
+    case .resumed: .resumed
+    case .stopping: .stopping
+    }
+  }
+
+  /// Why, where that is apart from what.
+  var cause: String? {
+    switch self {
+    case .became(_, _, let reason): reason
+    case .backend(_, _, _, let message), .tracker(_, _, let message), .trackerDamped(_, let message): message
+    case .handOverFailed(_, _, let reason): reason
+    default: nil
     }
   }
 }

@@ -12,6 +12,8 @@ public struct StatusReport: Codable, Sendable {
   public var version: String
   public var uptime_ms: Double
   public var config_hash: String
+  /// How long there is to confirm the configuration, if it has to be.
+  public var unconfirmed_ms: Double?
   public var loop: Loop
   public var vips: [VIP]
   public var services: [Service]
@@ -165,9 +167,20 @@ public struct StatusReport: Codable, Sendable {
   public struct Peer: Codable, Sendable {
     public var name: String
     public var address: String
-    /// `up`: its adverts are heard. `unknown`: they are not, which is how every backup looks to VRRP.
+    /// `up`: the peer link to it is, or where there is none, its adverts are heard. `adverts only`: they are, but the link is not up.
+    /// `down`: neither. `unknown`: there is no link, and no adverts, which is how every backup looks to VRRP.
     public var state: String
     public var last_seen_ms: Double?
+    /// From here on by the peer link, what the peer said last.
+    public var round_trip_ms: Double?
+    public var version: String?
+    public var config_hash: String?
+    public var bytes_in: UInt64?
+    public var bytes_out: UInt64?
+    /// Messages to it that were dropped because it read too slowly.
+    public var dropped: UInt64?
+    /// Why it is down, or what of it a person should see to.
+    public var warning: String?
 
     public init(name: String, address: String, state: String, last_seen_ms: Double?) {
       self.name = name

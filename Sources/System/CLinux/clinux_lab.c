@@ -2,8 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_packet.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <net/ethernet.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
@@ -131,6 +134,11 @@ int clinux_lab_freebind(int fd, int family) {
   return setsockopt(fd, level, option, &on, sizeof on) == 0 ? 0 : -errno;
 }
 
+int clinux_lab_bind_address_no_port(int fd) {
+  const int on = 1;
+  return setsockopt(fd, IPPROTO_IP, 24 /* IP_BIND_ADDRESS_NO_PORT, of both families */, &on, sizeof on) == 0 ? 0 : -errno;
+}
+
 int clinux_lab_linger_reset(int fd) {
   const struct linger reset = {.l_onoff = 1, .l_linger = 0};
   return setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset) == 0 ? 0 : -errno;
@@ -164,4 +172,19 @@ int clinux_lab_wait_readable(int fd, int64_t nanoseconds) {
   const struct timespec wait = {.tv_sec = nanoseconds / 1000000000, .tv_nsec = nanoseconds % 1000000000};
   const int count = ppoll(&polled, 1, &wait, NULL);
   return count >= 0 ? count : -errno;
+}
+
+int clinux_lab_packets(const char *interface) {
+  const int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -errno;
+  const int size = 4 << 20;
+  setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+  struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL)};
+  address.sll_ifindex = (int)if_nametoindex(interface);
+  if (address.sll_ifindex == 0 || bind(fd, (struct sockaddr *)&address, sizeof address) != 0) {
+    const int failure = errno != 0 ? -errno : -ENODEV;
+    close(fd);
+    return failure;
+  }
+  return fd;
 }

@@ -25,7 +25,7 @@ public enum LabDemo {
     options.root = root
     options.comparesWithKeepalived = programs.keepalived != nil
     options.pace = .brisk
-    let bench = try LabBench(DemoConfiguration.make(), options) { terminal.status($0) }
+    let bench = try LabBench(LabPlan(DemoConfiguration()), options) { terminal.status($0) }
     defer { bench.remove() }
 
     let table = DemoTable(hasKeepalived: options.comparesWithKeepalived)

@@ -17,16 +17,18 @@ public enum LabCommands {
     root: String = LabFolder.defaultRoot, say: (String) -> Void
   ) throws(LabError) -> Manifest {
     for id in Cluster.removeStale(in: root) { say("lab \(id), left behind by a run that was killed: removed") }
-    let value = configuration?.value ?? DemoConfiguration.make()
+    let demo = DemoConfiguration()
+    let value: Configuration
+    if let configuration { value = configuration.value } else { value = try demo.configuration() }
     let cluster = try Cluster(value, in: root, kind: .kept, file: configuration?.file)
     do throws(LabError) {
-      var file = "\(cluster.folder.path)/roost.yaml"
+      let source: NodeConfiguration
       if let given = configuration?.file {
-        file = given.hasPrefix("/") ? given : "\(FileManager.default.currentDirectoryPath)/\(given)"
-      } else if (try? Data(DemoConfiguration.text().utf8).write(to: URL(filePath: file))) == nil {
-        throw LabError(.failed, "\(file) can't be written")
+        source = .file(given.hasPrefix("/") ? given : "\(FileManager.default.currentDirectoryPath)/\(given)")
+      } else {
+        source = .demo(try demo.withSecrets(in: cluster.folder.path))
       }
-      let machines = try Machines(cluster, programs: programs, configurationFile: file, keepalived: keepalived)
+      let machines = try Machines(cluster, programs: programs, configuration: source, keepalived: keepalived)
       try machines.startAll()
       return cluster.manifest
     } catch {

@@ -32,6 +32,14 @@ public enum Claim: Sendable, Hashable {
   case noConnectionBroken(of: Moment?)
   /// `failed requests below 3 of backend-kill`.
   case failedRequests(below: Int, of: Moment)
+  /// `no connection fails of move`: every attempt to connect succeeds, however late.
+  case noConnectionFails(of: Moment)
+  /// `nobody owns for longer than 2ms`, or `… of move`: the longest time in which the VIP is on no node.
+  case nobody(atMost: Span, of: Moment?)
+  /// `same owner of reload`: until the next step the VIP is on no node that it wasn't on before, and on that one again by then.
+  case sameOwner(of: Moment)
+  /// `quiet of reload`: no advert and no announcement of a VIP that didn't change comes out of turn.
+  case quiet(of: Moment)
 }
 
 /// The steps that an expectation speaks of: every one that fits.
@@ -99,7 +107,8 @@ extension Claim {
     case .noAddress(let who, let within, let moment): .noAddress(on: who, within: loose(within), of: moment)
     case .backend(let index, let isUp, let within, let moment):
       .backend(index, isUp: isUp, within: loose(within), of: moment)
-    case .oneOwnerAtEnd, .ownerAtEnd, .noConnectionBroken, .failedRequests: self
+    case .nobody(let longest, let moment): .nobody(atMost: loose(longest), of: moment)
+    case .oneOwnerAtEnd, .ownerAtEnd, .noConnectionBroken, .failedRequests, .noConnectionFails, .sameOwner, .quiet: self
     }
   }
 }

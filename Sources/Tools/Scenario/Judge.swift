@@ -37,8 +37,30 @@ public struct Observations: Sendable, Hashable {
   public var brokenConnections: [Duration]?
   /// When requests failed; nil where nobody looked.
   public var failedRequests: [Duration]?
+  /// When attempts to connect failed; nil where nobody looked.
+  public var failedConnections: [Duration]?
+  /// When a VIP that didn't change sent something that wasn't due; nil where nobody looked.
+  public var outOfTurn: [Duration]?
 
   public init() {}
+
+  /// The longest time in a window in which no node holds the VIP.
+  func vacancy(in window: Range<Duration>) -> Duration {
+    var longest = Duration.zero
+    var since = holders(at: window.lowerBound).isEmpty ? window.lowerBound : nil
+    var count = holders(at: window.lowerBound).count
+    for change in holdings where change.at > window.lowerBound && change.at < window.upperBound {
+      count += change.holds ? 1 : -1
+      if count <= 0, since == nil { since = change.at }
+      // Of changes in the same instant all have happened.
+      if count > 0, let began = since {
+        longest = max(longest, change.at - began)
+        since = nil
+      }
+    }
+    if let began = since { longest = max(longest, window.upperBound - began) }
+    return longest
+  }
 
   /// The nodes that hold the VIP at that time, in order.
   public func holders(at time: Duration) -> [Int] {
@@ -94,7 +116,11 @@ extension Scenario {
     case .noConnectionBroken:
       guard let broken = seen.brokenConnections else { return (nil, "not measured") }
       return (broken.isEmpty, "\(broken.count) broken")
-    case .owner, .outage, .noAddress, .backend, .failedRequests: return (nil, "no such step")
+    case .nobody(let bound, _):
+      let longest = seen.vacancy(in: .zero..<max(.zero, end))
+      return (longest <= bound.duration(interval: interval), text(longest))
+    case .owner, .outage, .noAddress, .backend, .failedRequests, .noConnectionFails, .sameOwner, .quiet:
+      return (nil, "no such step")
     }
   }
 
@@ -138,6 +164,21 @@ extension Scenario {
     case .failedRequests(let bound, _):
       guard let failed = seen.failedRequests?.filter(window.contains) else { return (nil, "not measured") }
       return (failed.count < bound, "\(failed.count) failed")
+    case .noConnectionFails:
+      guard let failed = seen.failedConnections?.filter(window.contains) else { return (nil, "not measured") }
+      return (failed.isEmpty, "\(failed.count) failed")
+    case .nobody(let bound, _):
+      let longest = seen.vacancy(in: window)
+      return (longest <= bound.duration(interval: interval), text(longest))
+    case .sameOwner:
+      let before = seen.holders(at: window.lowerBound - .nanoseconds(1))
+      let others = seen.holdings.filter { $0.holds && window.contains($0.at) && !before.contains($0.node) }
+      let after = seen.holders(at: window.upperBound - .nanoseconds(1))
+      let met = others.map(\.node).reduce(into: [Int]()) { if !$0.contains($1) { $0.append($1) } }
+      return (met.isEmpty && after == before, met.isEmpty ? names(after) : "also \(names(met))")
+    case .quiet:
+      guard let sent = seen.outOfTurn?.filter(window.contains) else { return (nil, "not measured") }
+      return (sent.isEmpty, "\(sent.count) out of turn")
     case .oneOwnerAtEnd, .ownerAtEnd, .twoOwners: return (nil, "no such step")
     }
   }

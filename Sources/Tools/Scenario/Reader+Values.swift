@@ -66,6 +66,16 @@ extension Reader {
     throw wrong(line, word, "a time is a number with ms, s, m or h, up to 1000h", "such as: 250ms, 1.5s, 2m")
   }
 
+  /// `+2s`, `-2s`, `2s`.
+  mutating func jump(_ line: inout Line) throws(Wrong) -> Duration {
+    if let word = line.next, word.text.hasPrefix("-"), let value = plainDuration(String(word.text.dropFirst())) {
+      line.position += 1
+      return .zero - value
+    }
+    _ = line.take("+")
+    return try duration(&line)
+  }
+
   /// `330ms`, `3 intervals`, `3.5 intervals + 30ms`.
   mutating func span(_ line: inout Line) throws(Wrong) -> Span {
     var span = Span()

@@ -35,6 +35,11 @@ struct Reader {
   static let maximumLines = 10_000
   static let maximumMistakes = 50
 
+  static let statements = [
+    "nodes", "backends", "interval", "vips", "auth", "peer-link", "guardian", "preempt", "lease", "at", "until",
+    "expect",
+  ]
+
   init(file: String) {
     self.file = file
     let name = file.split(separator: "/").last.map(String.init) ?? file
@@ -122,9 +127,10 @@ struct Reader {
       let claim = try claim(&line)
       let text = line.words[first..<line.position].map(\.text).joined(separator: " ")
       scenario.expectations.append(Expectation(claim, text: text, line: line.number))
-    default:
-      let statements = ["nodes", "backends", "interval", "at", "until", "expect"]
-      throw unknown(line, word, "no statement begins with", among: statements)
+    case "vips", "auth", "peer-link", "guardian", "preempt", "lease":
+      try once(line, word)
+      try option(word.text, &line)
+    default: throw unknown(line, word, "no statement begins with", among: Self.statements)
     }
   }
 
@@ -147,6 +153,12 @@ struct Reader {
       let line = lines[expectation.line - 1]
       let word = line.words.last { $0.text == moment.text } ?? line.words[0]
       note(line, word, "the story has no step that is a \(moment.text)", nil)
+    }
+    for step in scenario.steps where step.line > 0 {
+      guard let missing = scenario.options.lacking(for: step.action) else { continue }
+      let line = lines[step.line - 1]
+      let word = line.words.first { $0.text == step.action.word } ?? line.words[0]
+      note(line, word, "there is nothing to break: the file says `\(missing) off`", "leave that line out")
     }
     for line in lines where line.words.count > 2 && line.words[0].text == "at" {
       for word in line.words[2...] where word.text == "rest" && !line.words.contains(where: { $0.text == "partition" })
@@ -192,10 +204,22 @@ extension Claim {
   var moment: Moment? {
     switch self {
     case .owner(_, _, let moment), .outage(_, let moment), .noAddress(_, _, let moment),
-      .backend(_, _, _, let moment), .failedRequests(_, let moment):
+      .backend(_, _, _, let moment), .failedRequests(_, let moment), .sameOwner(let moment), .quiet(let moment),
+      .noConnectionFails(let moment):
       moment
-    case .noConnectionBroken(let moment): moment
+    case .noConnectionBroken(let moment), .nobody(_, let moment): moment
     case .oneOwnerAtEnd, .ownerAtEnd, .twoOwners: nil
+    }
+  }
+}
+
+extension Scenario.Options {
+  /// The option that was switched off and that the action needs.
+  fileprivate func lacking(for action: Action) -> String? {
+    switch action {
+    case .guardianKill, .killAll, .stallAll: guardian ? nil : "guardian"
+    case .linkPeersCut: peerLink ? nil : "peer-link"
+    default: nil
     }
   }
 }

@@ -15,6 +15,8 @@ public struct Scenario: Sendable, Hashable {
   public var backends: Int
   /// Between two adverts of the owner.
   public var interval: Duration
+  /// What the cluster is configured with, beside its size.
+  public var options: Options
   /// What is done to the cluster, in order of time.
   public var steps: [Step]
   /// When the story ends, after time zero.
@@ -23,7 +25,8 @@ public struct Scenario: Sendable, Hashable {
 
   public init(
     name: String, title: String, drawing: [String] = [], nodes: Int = 2, backends: Int = 3,
-    interval: Duration = .milliseconds(100), steps: [Step], end: Duration, expectations: [Expectation]
+    interval: Duration = .milliseconds(100), options: Options = Options(), steps: [Step], end: Duration,
+    expectations: [Expectation]
   ) {
     self.name = name
     self.title = title
@@ -31,9 +34,33 @@ public struct Scenario: Sendable, Hashable {
     self.nodes = nodes
     self.backends = backends
     self.interval = interval
+    self.options = options
     self.steps = steps
     self.end = end
     self.expectations = expectations
+  }
+
+  /// What a file may say of the cluster's configuration. What it doesn't say is as below.
+  public struct Options: Sendable, Hashable {
+    /// `vips 255`: 1-255, each with an election of its own, all preferring the nodes in their order. Expectations are about the
+    /// first.
+    public var vips = 1
+    /// `auth enforce`: adverts without the cluster's key never reach the election.
+    public var authentication = Authentication.off
+    /// `peer-link off`: the nodes have VRRP and nothing else.
+    public var peerLink = true
+    /// `guardian off`: nobody acts for a daemon that is dead or stalled, save the kernel.
+    public var guardian = true
+    /// `preempt off`: an owner stays one when a preferred node comes back.
+    public var preempt = true
+    /// `lease 2s`, `lease off`: how long the kernel keeps an address that nobody renews, whole seconds; nil for ever.
+    public var lease: Duration? = .seconds(2)
+
+    public init() {}
+  }
+
+  public enum Authentication: String, Sendable, Hashable, CaseIterable {
+    case off, receive, permissive, enforce
   }
 
   public var nodeNames: [String] { (0..<nodes).map { "lb\($0 + 1)" } }
@@ -78,67 +105,5 @@ public struct Path: Sendable, Hashable {
     self.from = from
     self.to = to
     self.bothWays = bothWays
-  }
-}
-
-/// What a step does.
-public enum Action: Sendable, Hashable {
-  /// SIGTERM: the node gives up what it owns, then ends.
-  case stop(Selector)
-  /// SIGKILL of the daemon. The machine, its addresses and its link stay.
-  case kill(Selector)
-  /// SIGSTOP, and SIGCONT after that time.
-  case stall(Selector, for: Duration)
-  /// The machine dies: its processes and its link in the same instant.
-  case nodeDead(Selector)
-  /// The link loses its carrier.
-  case linkDown(Selector)
-  /// The link keeps its carrier and carries nothing.
-  case linkCut(Selector)
-  /// Nodes of different groups don't hear each other; the client and the backends hear all.
-  case partition([[Selector]])
-  /// What `from` sends doesn't reach `to`.
-  case oneWay(from: Selector, to: Selector)
-  /// That share of the packets is lost, 0 to 1.
-  case loss(Path, share: Double)
-  /// Packets arrive that much later. Only the simulator does it: the lab refuses it before it builds anything.
-  case delay(Path, by: Duration)
-  /// Starts the daemon where it doesn't run; a dead machine gets its link back too.
-  case start(Selector)
-  /// SIGTERM, and a new start as soon as the daemon has ended.
-  case restart(Selector)
-  /// Undoes every fault: links and paths whole, stalled processes continued, nodes and backends started.
-  case heal
-  /// Index into `Scenario.backendNames`. SIGKILL: its connections are reset, new ones refused.
-  case backendKill(Int)
-  case backendStart(Int)
-
-  /// The word that names it in a file.
-  public var word: String {
-    switch self {
-    case .stop: "stop"
-    case .kill: "kill"
-    case .stall: "stall"
-    case .nodeDead: "node-dead"
-    case .linkDown: "link-down"
-    case .linkCut: "link-cut"
-    case .partition: "partition"
-    case .oneWay: "one-way"
-    case .loss: "loss"
-    case .delay: "delay"
-    case .start: "start"
-    case .restart: "restart"
-    case .heal: "heal"
-    case .backendKill: "backend-kill"
-    case .backendStart: "backend-start"
-    }
-  }
-
-  /// False for what only puts things right again.
-  public var isFault: Bool {
-    switch self {
-    case .heal, .start, .backendStart: false
-    default: true
-    }
   }
 }

@@ -7,12 +7,24 @@ public struct Chaos: Sendable, Hashable {
   /// The shortest and the longest fault; short ones are drawn more often.
   public var shortest: Duration
   public var longest: Duration
+  /// What may happen; each as likely as any other.
+  public var kinds: [Kind]
 
-  public init(every: Duration = .seconds(20), shortest: Duration = .milliseconds(20), longest: Duration = .seconds(20))
-  {
+  public enum Kind: String, Sendable, Hashable, CaseIterable {
+    case stop, kill, killAll, guardianKill, restart, stall, stallAll, stallAtMessage, nodeDead, linkDown, linkCut
+    case partition, oneWay, loss, delay, peersCut, backendDead, workersSick
+    case move, standby, reload, clockJump, addressRemoved, rtnlBusy, hog
+    case interfaceRenamed, interfaceRemoved, rogueAdvert, rogueAnnouncement
+  }
+
+  public init(
+    every: Duration = .seconds(20), shortest: Duration = .milliseconds(20), longest: Duration = .seconds(20),
+    kinds: [Kind] = Kind.allCases
+  ) {
     self.every = every
     self.shortest = shortest
     self.longest = longest
+    self.kinds = kinds
   }
 
   /// The time to the next fault, nanoseconds: 0.2 to 1.8 of the mean.
@@ -35,41 +47,78 @@ public struct Chaos: Sendable, Hashable {
 enum Fault: Sendable, Hashable {
   case stop(Int)
   case kill(Int)
+  case killAll(Int)
+  case guardianKill(Int)
   case restart(Int)
-  case stall(Int)
+  /// `byHand`: SIGSTOP, which the guardian's SIGCONT ends too. Otherwise nothing but the fault's own end does.
+  case stall(Int, byHand: Bool)
+  case stallAll(Int)
+  case stallAtMessage(Int)
   case nodeDead(Int)
   case linkDown(Int)
   case linkCut(Int)
   /// The nodes whose bit is set are on one side.
   case partition(UInt32)
   case path(PathFault, from: Int, to: Int, bothWays: Bool)
+  case peersCut(Int)
   case backendDead(Int)
   case workersSick(Int)
+  case move(asked: Int, to: Int?)
+  case standby(Int)
+  case reload(Int, Reload)
+  case clockJump(Int, by: Int64)
+  case addressRemoved(Int, vip: Int)
+  case rtnlBusy
+  case hog
+  case interfaceRenamed(Int)
+  case interfaceRemoved(Int)
+  case rogueAdvert(priority: UInt8)
+  case rogueAnnouncement(vip: Int)
 
-  /// Which fault comes next: each kind as likely as any other.
-  static func draw(nodes: Int, backends: Int, _ random: inout SplitMix64) -> Fault {
+  enum Reload: Sendable, Hashable { case nothing, vip, address }
+
+  /// Which fault comes next.
+  static func draw(_ kinds: [Chaos.Kind], nodes: Int, vips: Int, backends: Int, _ random: inout SplitMix64) -> Fault {
     let node = Int(random.next(below: UInt64(nodes)))
     // Another one, if there is one.
     let other = nodes > 1 ? (node + 1 + Int(random.next(below: UInt64(nodes - 1)))) % nodes : node
-    let bothWays = random.next(below: 2) == 0
-    switch random.next(below: 13) {
-    case 0: return .stop(node)
-    case 1: return .kill(node)
-    case 2: return .restart(node)
-    case 3: return .stall(node)
-    case 4: return .nodeDead(node)
-    case 5: return .linkDown(node)
-    case 6: return .linkCut(node)
-    case 7: return .partition(UInt32(truncatingIfNeeded: random.next()))
-    case 8: return .path(.cut, from: node, to: other, bothWays: false)
-    case 9:
+    let coin = random.next(below: 2) == 0
+    let vip = Int(random.next(below: UInt64(max(1, vips))))
+    guard !kinds.isEmpty else { return .workersSick(node) }
+    switch kinds[Int(random.next(below: UInt64(kinds.count)))] {
+    case .stop: return .stop(node)
+    case .kill: return .kill(node)
+    case .killAll: return .killAll(node)
+    case .guardianKill: return .guardianKill(node)
+    case .restart: return .restart(node)
+    case .stall: return .stall(node, byHand: coin)
+    case .stallAll: return .stallAll(node)
+    case .stallAtMessage: return .stallAtMessage(node)
+    case .nodeDead: return .nodeDead(node)
+    case .linkDown: return .linkDown(node)
+    case .linkCut: return .linkCut(node)
+    case .partition: return .partition(UInt32(truncatingIfNeeded: random.next()))
+    case .oneWay: return .path(.cut, from: node, to: other, bothWays: false)
+    case .loss:
       let share = Double(1 + random.next(below: 9)) / 10
-      return .path(.loss(share), from: node, to: other, bothWays: bothWays)
-    case 10:
+      return .path(.loss(share), from: node, to: other, bothWays: coin)
+    case .delay:
       let by = Int64(1 + random.next(below: 500)) * 1_000_000
-      return .path(.delay(by), from: node, to: other, bothWays: bothWays)
-    case 11 where backends > 0: return .backendDead(Int(random.next(below: UInt64(backends))))
-    default: return .workersSick(node)
+      return .path(.delay(by), from: node, to: other, bothWays: coin)
+    case .peersCut: return .peersCut(node)
+    case .backendDead where backends > 0: return .backendDead(Int(random.next(below: UInt64(backends))))
+    case .backendDead, .workersSick: return .workersSick(node)
+    case .move: return .move(asked: node, to: coin ? other : nil)
+    case .standby: return .standby(node)
+    case .reload: return .reload(node, [.nothing, .vip, .address][Int(random.next(below: 3))])
+    case .clockJump: return .clockJump(node, by: Int64(random.next(below: 3000)) * 1_000_000 - 1_500_000_000)
+    case .addressRemoved: return .addressRemoved(node, vip: vip)
+    case .rtnlBusy: return .rtnlBusy
+    case .hog: return .hog
+    case .interfaceRenamed: return .interfaceRenamed(node)
+    case .interfaceRemoved: return .interfaceRemoved(node)
+    case .rogueAdvert: return .rogueAdvert(priority: UInt8(truncatingIfNeeded: random.next()))
+    case .rogueAnnouncement: return .rogueAnnouncement(vip: vip)
     }
   }
 }

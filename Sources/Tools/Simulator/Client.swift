@@ -25,7 +25,7 @@ struct Client {
   }
 
   mutating func heard(announcementOf node: Int, _ picture: borrowing Picture) {
-    guard picture.network.isConnected(node) else { return }
+    guard node < 0 || picture.network.isConnected(node) else { return }
     neighbour = node
     look(picture)
   }
@@ -51,8 +51,9 @@ struct Client {
     gapSince = nil
   }
 
+  /// A stranger answers nobody.
   private func answers(_ node: Int, _ picture: borrowing Picture) -> Bool {
-    picture.holds(node, vip) && picture.serves[node] && picture.network.isConnected(node)
+    node >= 0 && picture.holds(node, vip) && picture.serves[node] && picture.network.isConnected(node)
   }
 
   private mutating func close(_ began: Int64, _ ended: Int64) {

@@ -1,4 +1,5 @@
 import Node
+import Peering
 import Scenario
 import VRRP
 import Wire
@@ -20,12 +21,22 @@ struct Daemon {
   var wakeOrder: UInt64 = 0
   var wakeAt = Int64.max
   private(set) var inbox: [Inbound] = []
-  /// Orders that its address thread, stalled with it, has not got to.
-  var heldOrders: [Int] = []
+  /// What its address thread, stalled with it, has not got to: each waits for the step that it was about to take.
+  var heldSteps: [Entry] = []
+  /// The guardian has ended an ownership that the loop has not heard of.
+  var mustLook = false
+  /// It stands still as soon as its address thread has read the record for an order, and before it tells the kernel: for that long.
+  var stallsAtMessage: Int64?
+  /// Out of every election until a person says otherwise.
+  var isOnStandby = false
   var startsAgain = false
   var workersAreWell = true
-  /// How many faults keep it stalled.
+  /// How many faults keep it from being run.
   var stalls = 0
+  /// SIGSTOP, by a fault or by the guardian: one SIGCONT ends it, whoever sends it.
+  var isStopped = false
+  /// Until then the kernel is at a message of its address thread; no signal ends that.
+  var messageUntil: Int64 = 0
 
   /// About what a socket's default receive buffer holds of packets this small; the kernel drops the rest.
   static let inboxLimit = 256
@@ -46,16 +57,29 @@ struct Daemon {
 
 /// What lies in a slot until its entry comes up.
 enum Job {
-  case order(Kernel.Order)
+  case order(Order)
   case answer(Event)
   case undo(Fault)
+  /// Over the peer link of a pair, in that life of it.
+  case said(PeerMessage, from: Int, pair: Int, life: UInt32)
+  case rogue(Rogue)
+}
+
+/// A stranger on the link who speaks VRRP for the first VIP and has no key.
+struct Rogue {
+  var priority: UInt8
+  var until: Int64
+  /// An advert every so often, nanoseconds.
+  static let pause: Int64 = 10_000_000
+  /// Its own address is greater than any node's: it wins every tie.
+  static let source = IPAddress.v4(IPv4Address(10, 0, 0, 250))
 }
 
 /// Messages on their way: one slot a transmission, however many copies arrive.
 struct Packets {
   private struct Packet {
     var message: [UInt8] = []
-    var sender: Int = 0
+    var source: IPAddress = .v4(IPv4Address(rawValue: 0))
     var interface: String = ""
     var destination: IPAddress = .v4(IPv4Address(rawValue: 0))
     var copies: Int32 = 0
@@ -64,8 +88,8 @@ struct Packets {
   private var packets: [Packet] = []
   private var free: [Int] = []
 
-  mutating func put(_ message: [UInt8], from sender: Int, interface: String, to destination: IPAddress) -> Int {
-    let packet = Packet(message: message, sender: sender, interface: interface, destination: destination)
+  mutating func put(_ message: [UInt8], from source: IPAddress, interface: String, to destination: IPAddress) -> Int {
+    let packet = Packet(message: message, source: source, interface: interface, destination: destination)
     if let slot = free.popLast() {
       packets[slot] = packet
       return slot
@@ -82,7 +106,7 @@ struct Packets {
     if packets[slot].copies <= 0 { free.append(slot) }
   }
 
-  func sender(_ slot: Int) -> Int { packets[slot].sender }
+  func source(_ slot: Int) -> IPAddress { packets[slot].source }
   func interface(_ slot: Int) -> String { packets[slot].interface }
   func destination(_ slot: Int) -> IPAddress { packets[slot].destination }
   func message(_ slot: Int) -> [UInt8] { packets[slot].message }
@@ -113,6 +137,7 @@ struct Witness {
   private(set) var holdings: [(at: Int64, node: Int, holds: Bool)] = []
   private(set) var twoOwners: [(from: Int64, to: Int64)] = []
   private(set) var backends: [(at: Int64, backend: Int, isUp: Bool)] = []
+  private(set) var outOfTurn: [Int64] = []
   private var held: [Bool] = []
   private var since: Int64?
 
@@ -133,6 +158,8 @@ struct Witness {
 
   mutating func backend(_ backend: Int, isUp: Bool, at now: Int64) { backends.append((now, backend, isUp)) }
 
+  mutating func sentOutOfTurn(at now: Int64) { outOfTurn.append(now) }
+
   mutating func finish(at now: Int64) {
     if let began = since, now > began { twoOwners.append((began, now)) }
     since = nil
@@ -146,6 +173,7 @@ struct Witness {
     seen.twoOwners = twoOwners.map { time($0.from)..<time($0.to) }
     seen.gaps = gaps.map { time($0.from)..<time($0.to) }
     seen.backends = backends.map { .init(at: time($0.at), backend: $0.backend, isUp: $0.isUp) }
+    seen.outOfTurn = outOfTurn.map(time)
     return seen
   }
 }

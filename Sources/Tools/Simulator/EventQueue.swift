@@ -5,10 +5,22 @@ struct Entry {
     case wake
     /// A message reaches a node; the slot is the packet's.
     case packet
-    /// The address thread gets to an order; the slot is the job's.
+    /// The address thread gets to an order, and reads the record for it; the slot is the job's.
     case address
+    /// The kernel has done what the address thread asked for; the slot is the job's.
+    case message
+    /// The address thread compares what is there with what should be; the slot is the VIP.
+    case compare
     /// A lease runs out; the slot is the VIP.
     case expiry
+    /// The guardian takes a step; the slot is the step, with the VIP above it.
+    case guardian
+    /// Something said over the peer link arrives; the slot is the job's.
+    case said
+    /// A peer link is looked at: it may have come up, or be found broken; the slot is the pair.
+    case peers
+    /// A stranger speaks; the slot is the job's.
+    case rogue
     /// A check ends, connections are closed; the slot is the job's.
     case answer
     /// A node is told of its link.
@@ -96,6 +108,8 @@ struct Slots<Value> {
     values.append(value)
     return values.count - 1
   }
+
+  mutating func replace(_ slot: Int, _ value: Value) { values[slot] = value }
 
   mutating func take(_ slot: Int) -> Value? {
     guard let value = values[slot] else { return nil }

@@ -1,22 +1,39 @@
-/// A node that is asked to stop does so in time, and leaves nothing behind.
+/// A node that is asked to let go does so in time, and leaves nothing behind: when it stops, when it goes on standby, and when a
+/// VIP is taken out of its configuration.
 struct LeftoverChecker {
   let bounds: Bounds
   private(set) var deadline: Int64?
 
   init(bounds: Bounds) { self.bounds = bounds }
 
-  /// A stop is an order to a daemon that runs; time in which it is stalled is not its fault.
+  /// What is asked is asked of a daemon that runs; time in which it is stalled is not its fault.
   mutating func look(_ picture: borrowing Picture) -> Finding? {
     deadline = nil
+    var finding: Finding?
     for node in 0..<picture.nodes where picture.serves[node] {
-      guard let asked = picture.stopAsked[node] else { continue }
-      let limit = max(asked, picture.servesSince[node]) + bounds.stop
-      if picture.now >= limit {
-        return Finding(promise: .nothingLeft, message: "lb\(node + 1) was asked to stop and hasn't")
+      if let asked = picture.stopAsked[node], isOver(asked, node, picture) {
+        finding = finding ?? Finding(promise: .nothingLeft, message: "lb\(node + 1) was asked to stop and hasn't")
       }
-      deadline = min(deadline ?? .max, limit)
+      for vip in 0..<picture.vips where picture.holds(node, vip) {
+        if let asked = picture.standbySince[node], isOver(asked, node, picture) {
+          finding = finding ?? held(vip, node, "is on standby")
+        }
+        if let asked = picture.removedSince[node * picture.vips + vip], isOver(asked, node, picture) {
+          finding = finding ?? held(vip, node, "has it in its configuration no more")
+        }
+      }
     }
-    return nil
+    return finding
+  }
+
+  private mutating func isOver(_ asked: Int64, _ node: Int, _ picture: borrowing Picture) -> Bool {
+    let limit = max(asked, picture.servesSince[node]) + bounds.stop
+    if picture.now < limit { deadline = min(deadline ?? .max, limit) }
+    return picture.now >= limit
+  }
+
+  private func held(_ vip: Int, _ node: Int, _ why: String) -> Finding {
+    Finding(promise: .nothingLeft, message: "lb\(node + 1) \(why) and holds VIP \(vip + 1)")
   }
 
   /// The node says that nothing of it is left.

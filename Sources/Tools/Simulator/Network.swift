@@ -17,6 +17,10 @@ struct Network {
   /// How many faults pull a node's cable, or let it carry nothing.
   private(set) var down: [Int]
   private(set) var cut: [Int]
+  /// How many faults take the interface's name away: the link is there, and the daemon can neither send nor hear on it.
+  private(set) var deaf: [Int]
+  /// How many faults have deleted the interface.
+  private(set) var gone: [Int]
   /// How many faults cut the path from one to another: [from × nodes + to].
   private(set) var cutPaths: [Int]
   /// Shares lost and delays of the faults on a path: a list each, for several may overlap.
@@ -31,6 +35,8 @@ struct Network {
     self.weather = weather
     down = Array(repeating: 0, count: nodes)
     cut = down
+    deaf = down
+    gone = down
     cutPaths = Array(repeating: 0, count: nodes * nodes)
     losses = Array(repeating: [], count: nodes * nodes)
     delays = Array(repeating: [], count: nodes * nodes)
@@ -38,12 +44,16 @@ struct Network {
     delay = Array(repeating: 0, count: nodes * nodes)
   }
 
-  func hasCarrier(_ node: Int) -> Bool { down[node] == 0 }
+  func hasCarrier(_ node: Int) -> Bool { down[node] == 0 && gone[node] == 0 }
+  func hasInterface(_ node: Int) -> Bool { gone[node] == 0 }
+  func hasName(_ node: Int) -> Bool { deaf[node] == 0 }
   /// Whether the client and the backends reach the node.
-  func isConnected(_ node: Int) -> Bool { down[node] == 0 && cut[node] == 0 }
-  /// Whether packets get from one to the other at all.
+  func isConnected(_ node: Int) -> Bool { down[node] == 0 && cut[node] == 0 && gone[node] == 0 }
+  /// Whether the node can send adverts and hear them, if there is anybody.
+  func canSpeak(_ node: Int) -> Bool { isConnected(node) && deaf[node] == 0 }
+  /// Whether adverts get from one to the other at all.
   func reaches(_ from: Int, _ to: Int) -> Bool {
-    isConnected(from) && isConnected(to) && cutPaths[from * nodes + to] == 0 && loss[from * nodes + to] < 1
+    canSpeak(from) && canSpeak(to) && cutPaths[from * nodes + to] == 0 && loss[from * nodes + to] < 1
   }
   /// Whether no fault of any kind is on the path.
   func isClean(_ from: Int, _ to: Int) -> Bool {
@@ -75,9 +85,27 @@ struct Network {
 
   mutating func pullCable(_ node: Int, _ begins: Bool) { down[node] = max(0, down[node] + (begins ? 1 : -1)) }
   mutating func cutLink(_ node: Int, _ begins: Bool) { cut[node] = max(0, cut[node] + (begins ? 1 : -1)) }
+  mutating func delete(_ node: Int, _ begins: Bool) { gone[node] = max(0, gone[node] + (begins ? 1 : -1)) }
+  mutating func rename(_ node: Int, _ begins: Bool) { deaf[node] = max(0, deaf[node] + (begins ? 1 : -1)) }
+  /// Whether a stream between two nodes' own addresses makes progress: the interfaces' names don't matter to it.
+  func carriesStream(_ first: Int, _ second: Int) -> Bool {
+    isConnected(first) && isConnected(second)
+      && cutPaths[first * nodes + second] == 0 && cutPaths[second * nodes + first] == 0
+      && loss[first * nodes + second] < 0.5 && loss[second * nodes + first] < 0.5
+  }
+  /// How much later than usual a stream's bytes arrive, nanoseconds; lost ones are sent again after 200 ms.
+  func streamDelay(_ from: Int, _ to: Int, _ random: inout SplitMix64) -> Int64 {
+    let path = from * nodes + to
+    var extra = delay[path] + Int64(random.next(below: UInt64(weather.jitter) + 1))
+    while loss[path] > 0, random.nextFraction() < loss[path], extra < 2_000_000_000 { extra += 200_000_000 }
+    return weather.latency + extra
+  }
+
   mutating func restoreLink(_ node: Int) {
     down[node] = 0
     cut[node] = 0
+    deaf[node] = 0
+    gone[node] = 0
   }
 
   /// Every fault is over.

@@ -69,6 +69,8 @@ extension Report: CustomStringConvertible {
       "  two owners that hear each other: \(text(outcomes.map(\.longestTwoOwners).max() ?? .zero)) at the longest; "
         + "nobody where a healthy node is connected: \(text(outcomes.map(\.longestVacancy).max() ?? .zero))",
     ]
+    let moves = outcomes.reduce(0) { $0 + $1.moves }, refusals = outcomes.reduce(0) { $0 + $1.refusals }
+    if moves + refusals > 0 { lines.append("  \(moves) moves were made, \(refusals) refused") }
     for line in expectations {
       let mark = line.judged == 0 ? "–" : line.held == line.judged ? "✓" : "✗"
       let failure = line.failedSeed.map { " (seed \($0))" } ?? ""

@@ -111,6 +111,9 @@ public struct Outcome: Sendable {
   /// The longest that two owners heard each other, and that a healthy node saw none.
   public var longestTwoOwners: Duration
   public var longestVacancy: Duration
+  /// Moves that ended with another owner, and with a refusal.
+  public var moves: Int
+  public var refusals: Int
 
   init<Plane>(_ world: inout World<Plane>) {
     seed = world.seed
@@ -122,6 +125,8 @@ public struct Outcome: Sendable {
     longestOutage = .nanoseconds(client?.longest ?? 0)
     longestTwoOwners = .nanoseconds(world.owners.longest)
     longestVacancy = .nanoseconds(world.vacancies.longest)
+    moves = world.movements.moved
+    refusals = world.movements.refused
     verdicts = []
     if case .scenario(let scenario) = world.plan.story, world.violation == nil {
       world.witness.finish(at: world.end)
@@ -133,14 +138,17 @@ public struct Outcome: Sendable {
 extension Plan {
   /// The command that runs a seed again.
   func again(seed: UInt64) -> String {
+    let off = Protection.allCases.filter(without.contains).map { " --without \($0.rawValue)" }.joined()
     switch story {
-    case .scenario(let scenario): return "roost simulate --scenario \(scenario.name) --seed \(seed)"
-    case .chaos:
+    case .scenario(let scenario): return "roost simulate --scenario \(scenario.name) --seed \(seed)" + off
+    case .chaos(let chaos):
       let vips = settings.first?.vips.count ?? 0
       // Whole: VRRP counts its intervals in 10 ms.
       let interval = interval / 1_000_000
+      let faults = chaos.kinds.map(\.rawValue).joined(separator: ",")
       return "roost simulate --seed \(seed) --nodes \(settings.count) --vips \(vips) --interval \(interval)ms "
         + "--duration \(duration.nanoseconds / 1_000_000_000)s"
+        + (chaos.kinds == Chaos.Kind.allCases ? "" : " --faults \(faults)") + off
     }
   }
 }

@@ -19,9 +19,10 @@ struct VacancyChecker {
     deadline = nil
     var finding: Finding?
     for node in 0..<picture.nodes {
+      let canOwn = picture.isWilling[node] && picture.network.canSpeak(node)
       for vip in 0..<picture.vips {
         let slot = node * picture.vips + vip
-        guard isVacant(vip, for: node, picture) else {
+        guard canOwn, isVacant(vip, for: node, picture) else {
           if let began = since[slot] { longest = max(longest, picture.now - began) }
           since[slot] = nil
           continue
@@ -46,7 +47,7 @@ struct VacancyChecker {
   }
 
   private func isVacant(_ vip: Int, for node: Int, _ picture: borrowing Picture) -> Bool {
-    guard picture.isWilling[node], picture.network.isConnected(node), !picture.holds(node, vip) else { return false }
+    guard picture.knows(node, vip), !picture.holds(node, vip) else { return false }
     for other in 0..<picture.nodes where other != node && picture.holds(other, vip) {
       if picture.network.reaches(other, node) { return false }
     }

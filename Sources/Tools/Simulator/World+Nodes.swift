@@ -20,33 +20,63 @@ extension World {
   mutating func started(_ node: Int) {
     guard daemons[node].state == .starting else { return }
     let old = daemons[node]
+    // A process is not gone, nor its name free, before the kernel has done what its last thread asked for.
+    if old.messageUntil > now {
+      queue.add(.started, at: old.messageUntil + 1, node: node, life: old.life)
+      return
+    }
     daemons[node] = Daemon()
     daemons[node].state = .running
     daemons[node].life = old.life
     daemons[node].workersAreWell = old.workersAreWell
-    kernels[node].sweep()
-    for vip in 0..<vips { setHolds(node, vip, false) }
+    let sweeps = !plan.without.contains(.sweep)
+    kernels[node].begin(sweeps: sweeps)
+    if sweeps { for vip in 0..<vips { setHolds(node, vip, false) } }
+    beginGuardian(node)
+    let settings = files.current(node)
+    files.running[node] = settings
+    for vip in 0..<vips {
+      picture.configure(node, vip, settings.vips.indices.contains(vip) && !settings.vips[vip].isVacant)
+      picture.removedSince[node * vips + vip] = nil
+    }
+    adverts.begin(node)
     let seed = random.next()
-    planes[node] = Plane(plan.settings[node], seed: seed)
-    recorder?.begin(node, plan.settings[node], seed: seed)
+    planes[node] = Plane(settings, seed: seed)
+    recorder?.begin(node, settings, seed: seed)
     serves(node, true)
     tellLink(node)
     if !old.workersAreWell { deliver(.workers(healthy: false), to: node) }
     deliver(.start, to: node)
+    reviewPeers()
   }
 
   /// Gone without a word. What it told the kernel stays; what it had still to tell is lost.
   mutating func kill(_ node: Int) {
     guard daemons[node].state != .absent else { return }
+    let wasAlive = daemons[node].state != .starting
     for inbound in daemons[node].takeInbox() { if case .packet(let slot) = inbound { packets.drop(slot) } }
-    for slot in daemons[node].heldOrders { _ = jobs.take(slot) }
-    daemons[node].heldOrders = []
+    for entry in daemons[node].heldSteps where entry.kind != .compare { _ = jobs.take(Int(entry.slot)) }
+    daemons[node].heldSteps = []
     daemons[node].state = .absent
     daemons[node].life &+= 1
     daemons[node].wakeAt = .max
     daemons[node].stalls = 0
+    daemons[node].isStopped = false
+    daemons[node].mustLook = false
+    daemons[node].stallsAtMessage = nil
+    daemons[node].isOnStandby = false
     picture.stopAsked[node] = nil
+    picture.standbySince[node] = nil
+    movements.ended(node)
     serves(node, false)
+    if wasAlive {
+      picture.grace[node] = bounds.death ?? 0
+      // What stood still before dies now: the guardian has learnt nothing yet.
+      picture.servesSince[node] = now
+      peers.forget(node)
+      guardianHears(ofDeath: node)
+    }
+    reviewPeers()
   }
 
   mutating func stop(_ node: Int) {
@@ -57,25 +87,51 @@ extension World {
     deliver(.stop, to: node)
   }
 
-  mutating func stall(_ node: Int) {
+  /// A fault stops it from being run. `byHand`: SIGSTOP, which any SIGCONT ends; otherwise as many ends as beginnings do.
+  mutating func stall(_ node: Int, byHand: Bool = false) {
     guard daemons[node].state == .running || daemons[node].state == .stalled else { return }
-    daemons[node].stalls += 1
+    if byHand { daemons[node].isStopped = true } else { daemons[node].stalls += 1 }
+    guard daemons[node].state == .running else { return }
     daemons[node].state = .stalled
     serves(node, false)
+    picture.grace[node] = bounds.stall ?? 0
+    guardianCounts(node)
   }
 
-  /// The daemon goes on: its address thread and its loop both find what has waited. The loop reads before it acts.
-  mutating func resume(_ node: Int) {
+  mutating func unstall(_ node: Int, byHand: Bool = false) {
     guard daemons[node].state == .stalled else { return }
-    daemons[node].stalls -= 1
-    guard daemons[node].stalls == 0 else { return }
+    if byHand { daemons[node].isStopped = false } else { daemons[node].stalls = max(0, daemons[node].stalls - 1) }
+    wakeUp(node)
+  }
+
+  mutating func resume(_ node: Int, _ entry: Entry) {
+    switch entry.slot {
+    case Resume.daemon.rawValue where daemons[node].life == entry.life: unstall(node, byHand: true)
+    case Resume.frozen.rawValue where daemons[node].life == entry.life: unstall(node)
+    case Resume.guardian.rawValue: guardianGoesOn(node)
+    default: break
+    }
+  }
+
+  enum Resume: UInt32 { case daemon, frozen, guardian }
+
+  /// The daemon goes on, if nothing keeps it: its address thread and its loop both find what has waited. The loop reads before
+  /// it acts.
+  mutating func wakeUp(_ node: Int) {
+    guard daemons[node].state == .stalled, daemons[node].stalls == 0, !daemons[node].isStopped else { return }
     daemons[node].state = .running
     daemons[node].wakeAt = .max
     serves(node, true)
+    daemonGoesOn(node)
     let life = daemons[node].life
-    let orders = daemons[node].heldOrders
-    daemons[node].heldOrders = []
-    for slot in orders where daemons[node].life == life { perform(order: slot, node) }
+    let steps = daemons[node].heldSteps
+    daemons[node].heldSteps = []
+    // Its threads wake up in any order, and one after the other gets to its next step.
+    var time = now
+    for step in steps {
+      time += Int64(random.next(below: 50_000))
+      queue.add(step.kind, at: time, node: node, life: step.life, slot: Int(step.slot))
+    }
     for inbound in daemons[node].takeInbox() {
       let isAlive = daemons[node].life == life && daemons[node].state == .running
       switch inbound {
@@ -85,7 +141,13 @@ extension World {
         packets.drop(slot)
       }
     }
-    if daemons[node].life == life { arm(node) }
+    guard daemons[node].life == life else { return }
+    // What the kernel did meanwhile waits in the thread's socket.
+    for vip in 0..<vips where kernels[node].places[vip].discrepancy(at: now, isFenced: isFenced) != nil {
+      lookSoon(node, vip)
+    }
+    arm(node)
+    reviewPeers()
   }
 
   private mutating func serves(_ node: Int, _ serves: Bool) {
@@ -93,14 +155,23 @@ extension World {
       picture.serves[node] = serves
       picture.servesSince[node] = now
     }
-    picture.isWilling[node] = serves && daemons[node].workersAreWell && picture.stopAsked[node] == nil
+    judgeWillingness(node)
+  }
+
+  func isWilling(_ node: Int) -> Bool {
+    picture.serves[node] && daemons[node].workersAreWell && picture.stopAsked[node] == nil
+      && picture.standbySince[node] == nil
+  }
+
+  mutating func judgeWillingness(_ node: Int) {
+    picture.isWilling[node] = isWilling(node)
     changed()
   }
 
   mutating func workers(_ node: Int, healthy: Bool) {
     daemons[node].workersAreWell = healthy
     deliver(.workers(healthy: healthy), to: node)
-    serves(node, picture.serves[node])
+    judgeWillingness(node)
   }
 
   // MARK: Links
@@ -113,8 +184,24 @@ extension World {
 
   mutating func tellLink(_ node: Int) {
     let own = plan.sources[node]
-    let state = LinkState(isUp: picture.network.hasCarrier(node), ipv4: own, linkLocal: nil, unicastIPv4: own)
-    for interface in interfaces[node] { deliver(.link(interface: interface, state), to: node) }
+    let isUp = picture.network.hasCarrier(node) && picture.network.hasName(node)
+    var state = LinkState(isUp: isUp, ipv4: own, linkLocal: nil, unicastIPv4: own)
+    if !picture.network.hasName(node) {
+      state.ipv4 = nil
+      state.unicastIPv4 = nil
+    }
+    for interface in files.interfaces(node) { deliver(.link(interface: interface, state), to: node) }
+  }
+
+  /// Who reaches nobody, and since when.
+  mutating func reviewIsolation() {
+    for node in 0..<nodes {
+      if picture.network.canSpeak(node) {
+        picture.isolatedSince[node] = nil
+      } else if picture.isolatedSince[node] == nil {
+        picture.isolatedSince[node] = now
+      }
+    }
   }
 
   // MARK: Packets
@@ -122,33 +209,38 @@ extension World {
   mutating func packetArrives(_ slot: Int, at node: Int) {
     switch daemons[node].state {
     case .running:
-      receive(slot, node)
+      if picture.network.hasName(node) { receive(slot, node) }
       packets.drop(slot)
     case .stalled:
-      if !daemons[node].keep(.packet(slot)) { packets.drop(slot) }
+      if !picture.network.hasName(node) || !daemons[node].keep(.packet(slot)) { packets.drop(slot) }
     case .absent, .starting: packets.drop(slot)
     }
   }
 
-  private mutating func transmit(_ message: [UInt8], vip: Int, to destination: Destination, from node: Int) {
-    guard picture.network.isConnected(node) else { return }
-    let settings = plan.settings[node].vips[vip]
+  /// What a node says with its own address, signed at this moment.
+  mutating func transmit(_ plain: [UInt8], vip: Int, to destination: Destination, from node: Int) {
+    guard picture.network.canSpeak(node), files.running[node].vips.indices.contains(vip) else { return }
+    let interface = files.running[node].vips[vip].interface
+    let source = IPAddress.v4(plan.sources[node])
     switch destination {
     case .multicast:
-      // 224.0.0.18 (RFC 9568 §5.1.1.2)
-      let group = IPAddress.v4(IPv4Address(224, 0, 0, 18))
-      let slot = packets.put(message, from: node, interface: settings.interface, to: group)
+      let message = adverts.sign(plain, of: vip, from: source, to: Self.group, by: node, at: now)
+      let slot = packets.put(message, from: source, interface: interface, to: Self.group)
       packets.addCopy(slot)
       for other in 0..<nodes where other != node { send(slot, node, other) }
       packets.drop(slot)
     case .unicast(let address):
       guard let other = plan.sources.firstIndex(where: { .v4($0) == address }), other != node else { return }
-      let slot = packets.put(message, from: node, interface: settings.interface, to: address)
+      let message = adverts.sign(plain, of: vip, from: source, to: address, by: node, at: now)
+      let slot = packets.put(message, from: source, interface: interface, to: address)
       packets.addCopy(slot)
       send(slot, node, other)
       packets.drop(slot)
     }
   }
+
+  /// 224.0.0.18 (RFC 9568 §5.1.1.2)
+  static var group: IPAddress { .v4(IPv4Address(224, 0, 0, 18)) }
 
   @inline(__always)
   private mutating func send(_ slot: Int, _ from: Int, _ to: Int) {
@@ -158,7 +250,7 @@ extension World {
   }
 
   @inline(__always)
-  private mutating func arrive(_ slot: Int, at node: Int, after travel: Int64) {
+  mutating func arrive(_ slot: Int, at node: Int, after travel: Int64) {
     packets.addCopy(slot)
     queue.add(.packet, at: now + travel, node: node, slot: slot)
     let weather = picture.network.weather
@@ -173,13 +265,18 @@ extension World {
     switch effect {
     case .transmit(let vip, let message, let destination):
       trace.add(UInt64(truncatingIfNeeded: 1 << 32 | vip << 16 | message.count))
+      adverts.said(message, of: vip, to: destination, by: node)
       transmit(message, vip: vip, to: destination, from: node)
-    case .take(let vip, let generation, let lease, _): order(.take, vip, generation, lease, node)
+    case .take(let vip, let generation, let lease, _):
+      kernels[node].with(vip) { $0.grant(generation) }
+      checkIsolation(node, vip)
+      order(.take, vip, generation, lease, node)
     case .renew(let vip, let generation, let lease): order(.renew, vip, generation, lease, node)
     case .release(let vip, let generation):
-      kernels[node].end(generation, of: vip)
+      // From this moment the generation is over.
+      kernels[node].with(vip) { $0.revoke(generation) }
       order(.release, vip, generation, nil, node)
-    case .announce(let vip, let generation): order(.announce, vip, generation, nil, node)
+    case .announce(let vip, let generation): if announcesAgain { order(.announce, vip, generation, nil, node) }
     case .closeConnections(let vip, let generation, let within):
       trace.add(UInt64(truncatingIfNeeded: 6 << 32 | vip))
       // Clients finish at some time within, or are reset then; a reset takes a moment too.
@@ -190,20 +287,41 @@ extension World {
       trace.add(UInt64(truncatingIfNeeded: 8 << 32 | backend << 8 | (state == .up ? 1 : 0)))
       if picture.holds(node, 0) { witness.backend(backend, isUp: state == .up, at: now) }
     case .report: break
-    case .askWitnesses, .tell, .prepare, .configure, .answer: break
+    case .configure: break
+    case .askWitnesses(let vip, let round):
+      guard picture.network.canSpeak(node) else { break }
+      later(.witness(vip: vip, round: round), after: 200_000 + Int64(random.next(below: 2_000_000)), node)
+    case .tell(let peer, let message): tell(message, to: peer < node ? peer : peer + 1, from: node)
+    case .prepare(let vip, let generation):
+      let time = 1_000_000 + Int64(random.next(below: 20_000_000))
+      later(.prepared(vip: vip, generation: generation, succeeded: true), after: time, node)
+    case .answer(let ticket, let answer):
+      if let finding = movements.answered(ticket, answer, names: plan.settings.map(\.name)) { found(finding) }
     case .stopped: stopped(node)
     }
+  }
+
+  /// With witnesses to ask, a node that has reached nobody for longer than it takes to notice claims nothing.
+  private mutating func checkIsolation(_ node: Int, _ vip: Int) {
+    guard plan.promisesIsolation, let since = picture.isolatedSince[node], now - since > 2 * bounds.interval + 30_000_000
+    else { return }
+    found(
+      Finding(
+        promise: .isolation,
+        message: "lb\(node + 1) takes VIP \(vip + 1), \((now - since) / 1_000_000) ms after it was cut off from everybody"))
   }
 
   private mutating func stopped(_ node: Int) {
     trace.add(9 << 32)
     if let finding = leftovers.stopped(node, picture) { found(finding) }
     let again = daemons[node].startsAgain
+    // Nothing is left to guard.
+    endGuardian(node)
     kill(node)
     if again { start(node, after: 10_000_000) }
   }
 
-  private mutating func later(_ event: Event, after time: Int64, _ node: Int) {
+  mutating func later(_ event: Event, after time: Int64, _ node: Int) {
     let slot = jobs.put(.answer(event))
     queue.add(.answer, at: now + time, node: node, life: daemons[node].life, slot: slot)
   }
@@ -217,9 +335,9 @@ extension World {
 
   /// A backend answers at once, refuses at once, or isn't reached.
   private mutating func check(_ service: Int, _ backend: Int, _ probe: UInt64, _ node: Int) {
-    guard let settings = plan.settings[node].services[service].check else { return }
+    guard let settings = files.running[node].services[service].check else { return }
     let result: CheckResult
-    if !picture.network.isConnected(node) {
+    if !picture.network.isConnected(node) || !backendsAlive.indices.contains(backend) {
       result = CheckResult(.failed, latency: settings.timeout, message: "timed out")
     } else {
       let latency = Duration.nanoseconds(200_000 + Int64(random.next(below: 800_000)))
@@ -230,76 +348,5 @@ extension World {
     }
     later(
       .check(service: service, backend: backend, probe: probe, result), after: result.latency.nanoseconds, node)
-  }
-
-  // MARK: The address thread
-
-  private mutating func order(
-    _ kind: Kernel.Order.Kind, _ vip: Int, _ generation: UInt64, _ lease: Duration?, _ node: Int
-  ) {
-    trace.add(UInt64(truncatingIfNeeded: 2 << 32 | vip))
-    trace.add(generation)
-    let slot = jobs.put(
-      .order(Kernel.Order(kind: kind, vip: vip, generation: generation, lease: lease?.nanoseconds)))
-    // Somebody else holds the kernel's lock for up to 20 ms now and then.
-    let work = Int64(30_000 + random.next(below: random.next(below: 100) == 0 ? 20_000_000 : 300_000))
-    let time = kernels[node].queue(now: now, work: work)
-    queue.add(.address, at: time, node: node, life: daemons[node].life, slot: slot)
-  }
-
-  mutating func addressThread(_ node: Int, _ entry: Entry) {
-    let slot = Int(entry.slot)
-    guard daemons[node].life == entry.life, daemons[node].state != .absent else {
-      _ = jobs.take(slot)
-      return
-    }
-    if daemons[node].state == .stalled {
-      daemons[node].heldOrders.append(slot)
-    } else {
-      perform(order: slot, node)
-    }
-  }
-
-  mutating func perform(order slot: Int, _ node: Int) {
-    guard let job = jobs.take(slot), case .order(let order) = job else { return }
-    let late = Int64(random.next(below: UInt64(Bounds.lateExpiry) / 2))
-    let outcome = kernels[node].perform(order, now: now, lateExpiry: late)
-    func instant(_ time: Int64?) -> Instant? { time.map { Instant(nanoseconds: $0) } }
-    switch outcome {
-    case .added(let until):
-      setHolds(node, order.vip, true)
-      scheduleExpiry(node, order.vip)
-      clients[order.vip].heard(announcementOf: node, picture)
-      deliver(.address(vip: order.vip, .added(generation: order.generation, until: instant(until))), to: node)
-    case .renewed(let until):
-      scheduleExpiry(node, order.vip)
-      deliver(.address(vip: order.vip, .renewed(generation: order.generation, until: instant(until))), to: node)
-    case .removed:
-      setHolds(node, order.vip, false)
-      deliver(.address(vip: order.vip, .removed(generation: order.generation)), to: node)
-    case .announced: clients[order.vip].heard(announcementOf: node, picture)
-    case .fenced: break
-    }
-  }
-
-  private mutating func scheduleExpiry(_ node: Int, _ vip: Int) {
-    guard let expiry = kernels[node].addresses[vip].expiry else { return }
-    queue.add(.expiry, at: expiry, node: node, slot: vip)
-  }
-
-  mutating func leaseEnds(_ node: Int, vip: Int) {
-    guard kernels[node].expire(vip, now: now) else { return }
-    let generation = kernels[node].addresses[vip].generation
-    trace.add(UInt64(truncatingIfNeeded: 3 << 32 | vip))
-    narrate?(now, "lb\(node + 1)'s kernel removes VIP \(vip + 1): its lease ended")
-    setHolds(node, vip, false)
-    deliver(.address(vip: vip, .vanished(generation: generation)), to: node)
-  }
-
-  mutating func setHolds(_ node: Int, _ vip: Int, _ holds: Bool) {
-    guard picture.holds(node, vip) != holds else { return }
-    picture.holds[node * vips + vip] = holds
-    trace.add(UInt64(truncatingIfNeeded: 4 << 32 | node << 8 | vip))
-    changed()
   }
 }

@@ -20,15 +20,25 @@ struct World<Plane: ControlPlane>: ~Copyable {
   var queue = EventQueue()
   var planes: [Plane]
   var daemons: [Daemon]
+  var guardians: [Guardian]
   var kernels: [Kernel]
+  var peers: PeerLinks
+  var adverts: Adverts
+  var files: ConfigurationFiles
   var picture: Picture
   var backendsAlive: [Bool]
   var packets = Packets()
   var jobs = Slots<Job>()
+  /// How many faults keep the kernels' lock busy, and the processors.
+  var locks = 0
+  var hogs = 0
 
   var owners: OwnersChecker
   var vacancies: VacancyChecker
   var leftovers: LeftoverChecker
+  var neighbours: NeighboursChecker
+  var winners: WinnerChecker
+  var movements: Movements
   var progress: ProgressChecker
   var clients: [Client]
   private var lookAt = Int64.max
@@ -45,10 +55,14 @@ struct World<Plane: ControlPlane>: ~Copyable {
   var recorder: Recorder?
 
   private var scratch: [Effect] = []
-  let interfaces: [[String]]
+  let bounds: Bounds
+  /// Looked up once: they are asked at every step.
+  let isFenced: Bool
+  let announcesAgain: Bool
 
   var nodes: Int { plan.settings.count }
-  var vips: Int { plan.settings.first?.vips.count ?? 0 }
+  /// With those that a reload may add.
+  let vips: Int
   var now: Int64 { picture.now }
 
   init(_ plan: Plan, seed: UInt64) {
@@ -57,7 +71,7 @@ struct World<Plane: ControlPlane>: ~Copyable {
     random = SplitMix64(seed: seed)
     end = 0
     let nodes = plan.settings.count
-    let vips = plan.settings.first?.vips.count ?? 0
+    vips = (plan.settings.first?.vips.count ?? 0) + (plan.mayAddVIP ? 1 : 0)
     let backends = plan.settings.first?.services.map(\.backends.count).max() ?? 0
     let weather = Network.Weather(
       latency: plan.latency.nanoseconds, jitter: plan.jitter.nanoseconds, loss: plan.loss, duplication: plan.duplication
@@ -65,24 +79,27 @@ struct World<Plane: ControlPlane>: ~Copyable {
     planes = []
     for settings in plan.settings { planes.append(Plane(settings, seed: random.next())) }
     daemons = Array(repeating: Daemon(), count: nodes)
+    guardians = Array(repeating: Guardian(), count: nodes)
     kernels = Array(repeating: Kernel(vips: vips), count: nodes)
+    peers = PeerLinks(nodes: nodes, isOn: plan.hasPeerLink)
+    adverts = Adverts(plan, vips: vips)
+    files = ConfigurationFiles(plan)
     picture = Picture(nodes: nodes, vips: vips, network: Network(nodes: nodes, weather: weather))
     backendsAlive = Array(repeating: true, count: backends)
-    let bounds = plan.bounds
+    bounds = plan.bounds
+    isFenced = !plan.without.contains(.fence)
+    announcesAgain = !plan.without.contains(.reannouncement)
     owners = OwnersChecker(picture, bounds: bounds)
     vacancies = VacancyChecker(picture, bounds: bounds)
     leftovers = LeftoverChecker(bounds: bounds)
+    neighbours = NeighboursChecker(picture, bounds: bounds)
+    winners = WinnerChecker(plan, vips: vips)
+    movements = Movements(bounds: bounds)
     progress = ProgressChecker(
       nodes: nodes, vips: vips, backends: plan.settings.first?.services.reduce(0) { $0 + $1.backends.count } ?? 0)
     var isScenario = false
     if case .scenario = plan.story { isScenario = true }
-    clients = (0..<vips).map { Client(vip: $0, keepsGaps: isScenario && $0 == 0) }
-    // A name once, in the order of the VIPs.
-    interfaces = plan.settings.map { settings in
-      var names: [String] = []
-      for vip in settings.vips where !names.contains(vip.interface) { names.append(vip.interface) }
-      return names
-    }
+    clients = (0..<(plan.settings.first?.vips.count ?? 0)).map { Client(vip: $0, keepsGaps: isScenario && $0 == 0) }
   }
 
   /// From the first daemon's start to the end, or to the first broken promise.
@@ -107,12 +124,18 @@ struct World<Plane: ControlPlane>: ~Copyable {
     switch entry.kind {
     case .packet: packetArrives(Int(entry.slot), at: node)
     case .wake: wake(node, entry)
-    case .address: addressThread(node, entry)
+    case .address: addressThreadReads(node, entry)
+    case .message: messageIsDone(node, entry)
+    case .compare: compare(node, entry)
     case .expiry: leaseEnds(node, vip: Int(entry.slot))
+    case .guardian: guardianActs(node, entry)
+    case .said: said(node, entry)
+    case .peers: reviewPair(Int(entry.slot))
+    case .rogue: rogueSpeaks(Int(entry.slot))
     case .answer: answer(node, entry)
     case .link: if daemons[node].life == entry.life { tellLink(node) }
     case .started: if daemons[node].life == entry.life { started(node) }
-    case .resume: resume(node)
+    case .resume: resume(node, entry)
     case .step: step(Int(entry.slot))
     case .undo: if let job = jobs.take(Int(entry.slot)), case .undo(let fault) = job { undo(fault) }
     case .look:
@@ -131,7 +154,10 @@ struct World<Plane: ControlPlane>: ~Copyable {
     if let finding = owners.look(picture) { found(finding) }
     if let finding = vacancies.look(picture) { found(finding) }
     if let finding = leftovers.look(picture) { found(finding) }
+    if let finding = neighbours.look(&picture) { found(finding) }
+    if let finding = movements.look(picture) { found(finding) }
     var next = earliest(owners.deadline, earliest(vacancies.deadline, leftovers.deadline))
+    next = earliest(next, earliest(neighbours.deadline, movements.deadline))
     for vip in clients.indices {
       clients[vip].look(picture)
       next = earliest(next, clients[vip].deadline)
@@ -163,6 +189,22 @@ struct World<Plane: ControlPlane>: ~Copyable {
   }
 
   mutating func handle(_ event: Event, _ node: Int) {
+    if daemons[node].mustLook { readRecord(node) }
+    if case .settings(let new) = event { return reload(new, node) }
+    give(event, node)
+  }
+
+  /// The loop's first look at each wake-up: what the guardian ended while it could not.
+  private mutating func readRecord(_ node: Int) {
+    daemons[node].mustLook = false
+    for vip in 0..<vips {
+      guard let generation = kernels[node].places[vip].unacknowledged else { continue }
+      kernels[node].with(vip) { $0.acknowledged = generation }
+      give(.address(vip: vip, .revoked(generation: generation)), node)
+    }
+  }
+
+  private mutating func give(_ event: Event, _ node: Int) {
     let instant = Instant(nanoseconds: now)
     recorder?.event(event, node, at: instant)
     narrate?(now, "lb\(node + 1) ◀ \(describe(event))")
@@ -172,21 +214,60 @@ struct World<Plane: ControlPlane>: ~Copyable {
     finish(node, &effects)
   }
 
-  mutating func receive(_ packet: Int, _ node: Int) {
+  /// Another configuration, or the same once more: what it doesn't change must not notice.
+  private mutating func reload(_ new: NodeSettings, _ node: Int) {
+    let old = files.running[node]
+    files.running[node] = new
+    for vip in 0..<vips { picture.configure(node, vip, new.vips.indices.contains(vip) && !new.vips[vip].isVacant) }
+    changed()
     let instant = Instant(nanoseconds: now)
-    let from = packets.sender(packet)
+    // What is due at this moment comes out of any event.
+    let isDue = planes[node].deadline.map { $0 <= instant } ?? false
+    let before = planes[node].deadline
+    recorder?.event(.settings(new), node, at: instant)
+    narrate?(now, "lb\(node + 1) ◀ \(old == new ? "the same settings" : "new settings")")
+    var effects = scratch
+    scratch = []
+    planes[node].handle(.settings(new), at: instant) { effects.append($0) }
+    if !isDue {
+      for effect in effects {
+        guard let vip = effect.vipSpokenOf, old.vips.indices.contains(vip), new.vips.indices.contains(vip),
+          old.vips[vip] == new.vips[vip]
+        else { continue }
+        if vip == 0 { witness.sentOutOfTurn(at: now) }
+        found(Finding(promise: .quiet, message: "a reload made lb\(node + 1) do \(describe(effect))"))
+      }
+      if old == new, planes[node].deadline != before {
+        found(Finding(promise: .quiet, message: "a reload without a change moved a deadline of lb\(node + 1)"))
+      }
+    }
+    finish(node, &effects)
+  }
+
+  mutating func receive(_ packet: Int, _ node: Int) {
+    if daemons[node].mustLook { readRecord(node) }
+    // That may have been the end of it.
+    guard daemons[node].state == .running else { return }
+    let source = packets.source(packet)
     let envelope = Envelope(
-      interface: packets.interface(packet), source: .v4(plan.sources[from]), destination: packets.destination(packet),
-      hopLimit: 255)
+      interface: packets.interface(packet), source: source, destination: packets.destination(packet), hopLimit: 255)
+    let signed = packets.message(packet)
+    guard let message = adverts.admit(signed, in: envelope, by: node, at: now) else {
+      narrate?(now, "lb\(node + 1) drops an advert from \(source): \(adverts.lastDiscard.map { "\($0)" } ?? "")")
+      return
+    }
+    let instant = Instant(nanoseconds: now)
     if recorder != nil || narrate != nil {
-      let event = Event.advert(envelope, packets.message(packet))
+      let event = Event.advert(envelope, message)
       recorder?.event(event, node, at: instant)
       narrate?(now, "lb\(node + 1) ◀ \(describe(event))")
     }
     var effects = scratch
     scratch = []
-    let message = packets.message(packet)
     planes[node].receive(message.span.bytes, in: envelope, at: instant) { effects.append($0) }
+    if source == Rogue.source, adverts.isPromised, let effect = effects.first(where: \.changesOwner) {
+      found(Finding(promise: .stranger, message: "a stranger's advert made lb\(node + 1) do \(describe(effect))"))
+    }
     finish(node, &effects)
   }
 
@@ -216,7 +297,7 @@ struct World<Plane: ControlPlane>: ~Copyable {
     else { return }
     daemons[node].wakeAt = deadline
     // The loop is a little late, as loops are.
-    let time = max(deadline, now) + Int64(random.next(below: 100_000))
+    let time = max(deadline, now) + Int64(random.next(below: hogs > 0 ? 3_000_000 : 100_000))
     daemons[node].wakeOrder = queue.add(.wake, at: time, node: node, life: daemons[node].life)
   }
 
@@ -226,9 +307,28 @@ struct World<Plane: ControlPlane>: ~Copyable {
     guard daemons[node].state == .running, let deadline = planes[node].deadline?.nanoseconds else { return }
     if deadline > now { return arm(node) }
     handle(.timer, node)
-    guard daemons[node].life == entry.life else { return }
+    guard daemons[node].life == entry.life, daemons[node].state == .running else { return }
     let next = planes[node].deadline?.nanoseconds
     if let finding = progress.timer(node, at: now, next: next) { found(finding) }
+  }
+}
+
+extension Effect {
+  /// The VIP of which something is said to the world, or done on the interface.
+  fileprivate var vipSpokenOf: Int? {
+    switch self {
+    case .transmit(let vip, _, _), .take(let vip, _, _, _), .renew(let vip, _, _), .release(let vip, _),
+      .announce(let vip, _), .closeConnections(let vip, _, _):
+      vip
+    default: nil
+    }
+  }
+
+  fileprivate var changesOwner: Bool {
+    switch self {
+    case .take, .release, .closeConnections: true
+    default: false
+    }
   }
 }
 

@@ -142,14 +142,23 @@ extension LabCommand {
     var slack: String?
     @Flag(name: .long, help: "Wait no longer between faults than the demo does.")
     var brisk = false
-    @Option(name: .long, help: "Long-lived connections of the client.")
+    @Option(
+      name: .long,
+      help:
+        "Long-lived connections of the client. Each takes two of the owner's open files; it may have as many as ulimit -n says."
+    )
     var connections = 100
+    @Option(
+      name: .customLong("for"),
+      help: "How long the last step goes on and is watched, such as 10m, instead of as the scenario says.")
+    var length: String?
     @OptionGroup private var lab: LabOptions
 
     func validate() throws {
       if !(1...100_000 ~= repetitions) { throw ValidationError("--repeat takes 1 to 100000") }
       if !(0...10_000 ~= connections) { throw ValidationError("--connections takes 0 to 10000") }
       _ = try Self.duration("slack", slack)
+      _ = try Self.duration("for", length)
       if try Self.interval(interval) != nil, config != nil {
         throw ValidationError("--interval is for the built-in cluster: write it into the file instead")
       }
@@ -164,9 +173,13 @@ extension LabCommand {
       options.keepalivedNodes = Set(keepalived)
       options.comparesWithKeepalived = compare
       options.connections = connections
+      options.length = length.flatMap { Duration(written: $0) }
       if brisk { options.pace = .brisk }
       if compare, Programs.installedKeepalived == nil { printError("keepalived is not installed: it is left out") }
-      var chosen = try scenarios(scenario)
+      // Of all, those that real packets can tell; one that was named is refused with the reason.
+      var chosen = try scenario.flatMap { name in
+        try scenarios([name]).filter { name != "all" || LabRun.canTell($0) }
+      }
       for index in chosen.indices {
         if let interval = interval.flatMap({ Duration(written: $0) }) { chosen[index].interval = interval }
         if let slack = slack.flatMap({ Duration(written: $0) }) { chosen[index] = chosen[index].loosened(by: slack) }

@@ -12,9 +12,14 @@ struct Simulate: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "The cluster on virtual time: many nodes, a faulty network, checkers.",
     discussion: """
-      Without --scenario the faults are drawn from the seed: crashes, stalls, restarts, partitions, loss, delay. The checkers \
-      look for two owners that hear each other, for a VIP that nobody owns though a healthy node is connected, and for \
-      addresses that a politely stopped node left behind. Exit code 1 if one of them, or an expectation, fails.
+      Without --scenario the faults are drawn from the seed: daemons and guardians that crash or stall, also in the middle of \
+      a message to the kernel; restarts, partitions, loss, delay, links and interfaces that go, clocks that jump, strangers, \
+      thieves, moves, reloads. The checkers look for two owners that hear each other, for a VIP that nobody owns though a \
+      healthy node is connected, for addresses that are left behind, for neighbours that are left in the dark, and for whatever \
+      a stranger, a reload or a move must not do. Exit code 1 if one of them, or an expectation, fails.
+
+      --without takes one of the protections away and leaves its promise: a run that then finds nothing proves nothing. \
+      --without help lists them.
       """)
 
   @Option(
@@ -28,8 +33,12 @@ struct Simulate: ParsableCommand {
   var seed: UInt64?
   @Option(name: .long, help: "Nodes, 1 to 32.")
   var nodes = 5
-  @Option(name: .long, help: "VIPs, 1 to 16, each preferring another node.")
+  @Option(name: .long, help: "VIPs, 1 to 255, each preferring another node.")
   var vips = 1
+  @Option(name: .long, help: "Without this protection; may be given several times; \"help\" lists them.")
+  var without: [String] = []
+  @Option(name: .long, help: "Only faults of these kinds, with commas between; \"help\" lists them.")
+  var faults: String?
   @Option(name: .long, help: "Between two adverts, such as 10ms (default: 100ms, or as the scenario says).")
   var interval: String?
   @Option(name: .long, help: "Virtual time of a run with random faults, such as 10m.")
@@ -40,7 +49,7 @@ struct Simulate: ParsableCommand {
 
   func validate() throws {
     if !(1...32 ~= nodes) { throw ValidationError("--nodes takes 1 to 32") }
-    if !(1...16 ~= vips) { throw ValidationError("--vips takes 1 to 16") }
+    if !(1...255 ~= vips) { throw ValidationError("--vips takes 1 to 255") }
     if let threads, !(1...256 ~= threads) { throw ValidationError("--threads takes 1 to 256") }
     if seed == .max { throw ValidationError("--seed is too large") }
     if seeds == 0 { throw ValidationError("--seeds takes 1 or more") }
@@ -48,12 +57,30 @@ struct Simulate: ParsableCommand {
       throw ValidationError("--first-seed and --seeds are too large")
     }
     _ = try Self.interval(interval)
+    for name in without where name != "help" && Protection(rawValue: name) == nil {
+      throw ValidationError("--without knows no protection \(name); it has: \(Self.names(Protection.self))")
+    }
+    for name in kindNames where name != "help" && Chaos.Kind(rawValue: name) == nil {
+      throw ValidationError("--faults knows no kind \(name); it has: \(Self.names(Chaos.Kind.self))")
+    }
     if let length = try Self.duration("duration", duration), length < .seconds(1) {
       throw ValidationError("--duration takes 1s or more, not \(duration)")
     }
   }
 
+  private var kindNames: [String] { (faults ?? "").split(separator: ",").map(String.init) }
+
+  private static func names<Kind: RawRepresentable & CaseIterable>(_ kind: Kind.Type) -> String
+  where Kind.RawValue == String {
+    Kind.allCases.map(\.rawValue).joined(separator: ", ")
+  }
+
   func run() throws {
+    if without.contains("help") {
+      for protection in Protection.allCases { print("\(protection.rawValue): \(protection.without)") }
+      return
+    }
+    if kindNames.contains("help") { return print(Self.names(Chaos.Kind.self)) }
     var reports: [String] = []
     var passed = true
     for (name, plan) in try plans() {
@@ -67,13 +94,22 @@ struct Simulate: ParsableCommand {
 
   private func plans() throws -> [(name: String, plan: Simulator.Plan)] {
     let interval = interval.flatMap { Duration(written: $0) }
+    var plans: [(name: String, plan: Simulator.Plan)]
     if scenario.isEmpty {
+      var chaos = Chaos()
+      let kinds = kindNames.compactMap(Chaos.Kind.init(rawValue:))
+      if !kinds.isEmpty { chaos.kinds = kinds }
       let plan = Simulator.Plan(
-        story: .chaos(Chaos()), nodes: nodes, vips: vips, interval: interval ?? .milliseconds(100),
+        chaos, nodes: nodes, vips: vips, interval: interval ?? .milliseconds(100),
         duration: Duration(written: duration) ?? .seconds(600))
-      return [("random faults", plan)]
+      plans = [("random faults", plan)]
+    } else {
+      plans = try scenarios(scenario).map { ($0.name, Simulator.Plan($0, interval: interval)) }
     }
-    return try scenarios(scenario).map { ($0.name, Simulator.Plan($0, interval: interval)) }
+    for protection in without.compactMap(Protection.init(rawValue:)) {
+      for index in plans.indices { plans[index].plan.switchOff(protection) }
+    }
+    return plans
   }
 
   private func simulate(_ plan: Simulator.Plan, _ name: String) -> Report {

@@ -5,6 +5,7 @@ import Glibc
 import Guardian
 import Linux
 import Node
+import PeerLink
 import Prober
 import Proxy
 import Telemetry
@@ -42,12 +43,14 @@ struct Daemon {
   func run() throws {
     // Before any thread is made, so that every thread inherits the mask.
     let signals = try SignalReader([SIGTERM, SIGINT, SIGHUP])
+    let folder = try StateFolder(options.state)
+    defer { folder.release() }
+    let files = ReloadCoordinator.Options(path: options.configuration, node: options.node, state: options.state)
+    let recovery = ReloadCoordinator.recover(files)
     let plan = try makePlan()
     if let complaint = try Capabilities.current().complaint(needing: [.networkAdministration, .rawNetwork]) {
       throw Failure.cannot(complaint)
     }
-    let folder = try StateFolder(options.state)
-    defer { folder.release() }
     let lock = try NamespaceLock()
     defer { withExtendedLifetime(lock) {} }
     // The guardian and the lock of life come before any thread: the thread that begins its life here is the loop.
@@ -68,11 +71,25 @@ struct Daemon {
     defer { proxy?.stop() }
     let prober = try makeProber(plan, mailbox)
     defer { prober?.stop() }
+    let link = makeLink(plan, mailbox, log)
+    defer { link?.stop() }
     let recorder = try options.record.map { try Recorder(path: $0, settings: plan.node, seed: Self.seed, log: log) }
     defer { recorder?.close() }
-    let status = StatusSource(plan, proxy: proxy, mailbox: mailbox, log: log)
-    let control = try ControlServer(path: options.socket) { request, answer in
-      status.routes.handle(request, answer)
+    let chronicle = Chronicle(node: plan.name, log: log)
+    let tickets = Tickets(log: log)
+    let coordinator = try ReloadCoordinator(
+      plan, files, unconfirmed: recovery.unconfirmed, chronicle: chronicle, log: log
+    ) { _ in throw Failure.cannot("this version takes a changed configuration only at a restart") }
+    defer { coordinator.stop() }
+    if let undone = recovery.undone { chronicle.report(.undone, .warning, undone) }
+    var routes = ControlRoutes()
+    StatusSource(
+      proxy: proxy, link: link, mailbox: mailbox, log: log, confirmation: { coordinator.confirmationDeadline }
+    ).add(to: &routes)
+    CommandRoutes(coordinator: coordinator, tickets: tickets, chronicle: chronicle) { mailbox.send(.event($0)) }
+      .add(to: &routes)
+    let control = try ControlServer(path: options.socket) { [routes] request, answer in
+      routes.handle(request, answer)
     }
     defer { control.stop() }
     if !guardian.awaitReadiness() { log.write(.warning, "the guardian is not ready yet") }
@@ -84,10 +101,11 @@ struct Daemon {
     defer { addresses.stop() }
 
     let parts = Loop.Parts(
-      addresses: addresses, proxy: proxy, prober: prober, log: log, recorder: recorder, guardian: guardian)
-    log.write(.notice, "roost \(Roost.version) runs as \(plan.name) with \(options.configuration)")
+      addresses: addresses, proxy: proxy, prober: prober, link: link, log: log, chronicle: chronicle,
+      tickets: tickets, recorder: recorder, guardian: guardian)
+    chronicle.report(.started, .notice, "roost \(Roost.version) runs as \(plan.name) with \(options.configuration)")
     let loop = try Loop(plan, parts, mailbox: mailbox, seed: Self.seed)
-    try loop.listen(to: signals) { self.reread(log) }
+    try loop.listen(to: signals) { coordinator.reload { _ in } }
     ServiceManager.ready("\(plan.name): \(plan.node.vips.count) VIPs, \(plan.node.services.count) services")
     if isRealtime { Realtime.begin(log) }
     isOver = false
@@ -112,14 +130,15 @@ struct Daemon {
     guard configuration.vips.count <= OwnershipRecord.maximumCapacity else {
       throw Failure.cannot("one node takes at most \(OwnershipRecord.maximumCapacity) VIPs")
     }
-    return DaemonPlan(configuration, name: name, interfaces: interfaces)
+    return try DaemonPlan(configuration, name: name, interfaces: interfaces)
   }
 
   private func makeProxy(_ plan: DaemonPlan) throws -> ProxyEngine? {
-    guard !plan.proxied.isEmpty else { return nil }
+    let services = plan.proxied.compactMap { $0 }
+    guard !services.isEmpty else { return nil }
     var options = ProxyOptions()
     options.workers = self.options.workers
-    let proxy = try ProxyEngine(services: plan.proxied, options: options)
+    let proxy = try ProxyEngine(services: services, options: options)
     try proxy.start()
     return proxy
   }
@@ -133,16 +152,14 @@ struct Daemon {
     }
   }
 
-  /// SIGHUP: the file is read and judged; a wrong one changes nothing. What is right takes effect at the next start.
-  private func reread(_ log: Log) {
-    let path = options.configuration
-    log.perform {
-      let reading = Configuration.read(path: path)
-      if reading.mistakes.hasError {
-        log.write(.error, "\(path) is wrong, so nothing changes:\n\(reading.mistakes.text())")
-      } else {
-        log.write(.warning, "\(path) is right, but this version takes a changed configuration only at a restart")
-      }
+  /// VRRP is enough without the link, so what stands in its way is told and stops nothing.
+  private func makeLink(_ plan: DaemonPlan, _ mailbox: Mailbox<Loop.Message>, _ log: Log) -> PeerLink? {
+    guard let settings = PeerLinkSettings(plan) else { return nil }
+    do throws(PeerLinkError) {
+      return try PeerLink(settings) { mailbox.send(.peer($0)) }
+    } catch {
+      log.write(.error, "there is no peer link: \(error)")
+      return nil
     }
   }
 }

@@ -18,6 +18,13 @@ final class Elections {
     let onReadable: (VRRPSocket) -> Void
   }
 
+  /// Which VIP's virtual router a message is for: by its VRID, on one socket.
+  private struct Table {
+    let socket: ObjectIdentifier
+    /// For each VRID; -1 where it is none of ours.
+    var vips: [Int]
+  }
+
   /// For each VIP with an election: its socket's key.
   private let keys: [Key?]
   private let routers: [VRRP.Settings?]
@@ -30,6 +37,10 @@ final class Elections {
   /// Adverts that the kernel would not send, for each VIP.
   private(set) var failures: [UInt64]
   private var failuresInARow: [Int]
+  private var tables: [Table] = []
+  private var gates: AdvertGates
+  /// What is signed is put together here, again and again.
+  private var signed: [UInt8] = []
 
   /// Told of each socket when it is opened, and before it is closed.
   var onOpen: (VRRPSocket) -> Void = { _ in }
@@ -38,7 +49,7 @@ final class Elections {
   /// Longer than any advert: 8 + 255 × 16 bytes, and an IPv4 header with all its options.
   private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 8192, alignment: 16)
 
-  init(_ settings: NodeSettings) {
+  init(_ settings: NodeSettings, _ secrets: ClusterSecrets) {
     routers = settings.vips.map { vip in
       guard case .vrrp(let router) = vip.election else { return nil }
       return router
@@ -51,6 +62,8 @@ final class Elections {
     sources = keys.map { _ in nil }
     failures = keys.map { _ in 0 }
     failuresInARow = keys.map { _ in 0 }
+    gates = AdvertGates(routers, secrets, peers: settings.peers.count, at: Clock.now())
+    signed.reserveCapacity(buffer.count)
   }
 
   deinit { buffer.deallocate() }
@@ -75,6 +88,7 @@ final class Elections {
         failuresInARow[vip] = 0
       }
     }
+    makeTables()
     return refusal
   }
 
@@ -113,16 +127,41 @@ final class Elections {
         failuresInARow[vip] = 0
       }
     }
+    makeTables()
     return refusals
   }
 
-  /// Hands every message that waits to `body`, in the order in which they came.
-  func drain(_ socket: VRRPSocket, _ body: (UnsafeRawBufferPointer, Envelope) -> Void) throws(SystemError) {
+  private func makeTables() {
+    tables = open.map { key, open in
+      var vips = [Int](repeating: -1, count: 256)
+      for vip in keys.indices where keys[vip] == key {
+        if let id = routers[vip]?.id { vips[Int(id)] = vip }
+      }
+      return Table(socket: ObjectIdentifier(open.socket), vips: vips)
+    }
+  }
+
+  /// Hands every message that waits to `body`, in the order in which they came, without its signature; what is not authentic is
+  /// dropped and counted, and now and then told.
+  func drain(
+    _ socket: VRRPSocket, refused: (AdvertGates.Refusal) -> Void, _ body: (UnsafeRawBufferPointer, Envelope) -> Void
+  ) throws(SystemError) {
+    let table = tables.firstIndex { $0.socket == ObjectIdentifier(socket) }
     while let received = try socket.receive(into: buffer) {
       let envelope = Envelope(
         interface: socket.interface, source: received.source, destination: received.destination,
         hopLimit: received.hopLimit)
-      body(UnsafeRawBufferPointer(rebasing: buffer[received.payload]), envelope)
+      var message = UnsafeMutableRawBufferPointer(rebasing: buffer[received.payload])
+      if let table, message.count >= 2 {
+        let vip = tables[table].vips[Int(message[1])]
+        if vip >= 0 {
+          guard let admitted = gates.admit(message, to: vip, in: envelope, at: Clock.now(), refused: refused) else {
+            continue
+          }
+          message = admitted
+        }
+      }
+      body(UnsafeRawBufferPointer(message), envelope)
     }
   }
 
@@ -138,7 +177,11 @@ final class Elections {
       case .unicast(let peer): peer
       }
     do throws(SystemError) {
-      try socket.send(message, to: address, from: source)
+      if gates.sign(message, of: vip, from: source, to: address, into: &signed) {
+        try socket.send(signed, to: address, from: source)
+      } else {
+        try socket.send(message, to: address, from: source)
+      }
       failuresInARow[vip] = 0
       return nil
     } catch {
@@ -149,6 +192,20 @@ final class Elections {
   }
 }
 
+extension Elections {
+  /// For each VIP: what its gate has counted; nil where there is none.
+  var authentication: [AuthenticationCounters?] { keys.indices.map { gates.counters(of: $0) } }
+
+  /// The sequence of the last signed advert of a VIP, for the guardian to sign after it.
+  func lastSequence(of vip: Int) -> UInt64? { gates.lastSequence(of: vip) }
+
+  /// A peer has said with which keys it verifies adverts.
+  func learn(keys: [UInt8], of peer: Int) { gates.learn(keys, of: peer, at: Clock.now()) }
+
+  /// Call it now and then: which key signs depends on how long peers have been silent.
+  func chooseKeys(at now: Instant) { gates.chooseKeys(at: now) }
+}
+
 extension LinkState {
   /// What an interface's state means to the elections of a node.
   init(_ interface: InterfaceState, node: Configuration.Member?) {
@@ -157,6 +214,7 @@ extension LinkState {
       return interface.addresses.contains { $0.address == address && !$0.isTentative } ? address : nil
     }
     self.init(isUp: interface.isUp, ipv4: interface.ipv4?.address, linkLocal: interface.linkLocal)
+    hasReceived = interface.hasReceived
     if case .v4(let address)? = own(.ipv4) { unicastIPv4 = address }
     if case .v6(let address)? = own(.ipv6) { unicastIPv6 = address }
   }

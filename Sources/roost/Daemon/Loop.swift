@@ -3,6 +3,7 @@ import Glibc
 import Guardian
 import Linux
 import Node
+import PeerLink
 import Prober
 import Proxy
 import Synchronization
@@ -24,16 +25,22 @@ final class Loop {
     case addresses(AddressThread.Report)
     /// The kernel refuses to send adverts there.
     case unheard(interface: String, SystemError)
+    /// News of the peer link.
+    case peer(PeerLinkReport)
   }
 
   /// The state at one moment. `Node` is a value, so this costs a few retains.
   struct Snapshot: Sendable {
+    /// What the numbers mean.
+    let plan: DaemonPlan
     let node: Node
     let now: Instant
     let wall: WallTime
     let statistics: ReactorStatistics
     /// For each VIP, adverts that the kernel would not send.
     let unsent: [UInt64]
+    /// For each VIP, what authentication made of its adverts.
+    let authentication: [AuthenticationCounters?]
     /// The guardian's process, while there is one.
     let guardian: Int32?
   }
@@ -43,7 +50,10 @@ final class Loop {
     let addresses: AddressThread
     let proxy: ProxyEngine?
     let prober: Prober?
+    let link: PeerLink?
     let log: Log
+    let chronicle: Chronicle
+    let tickets: Tickets
     let recorder: Recorder?
     let guardian: GuardianKeeper
   }
@@ -57,6 +67,7 @@ final class Loop {
   private let proxyIndices: [[Int]]
   private var beats: Beats
   let settings: NodeSettings
+  private let hash: String
   private let started = Clock.now()
   /// The VIPs' interfaces as they were last reported.
   private(set) var interfaces: [String: InterfaceState] = [:]
@@ -73,9 +84,10 @@ final class Loop {
     self.parts = parts
     self.mailbox = mailbox
     settings = plan.node
+    hash = plan.configuration.hash
     node = Node(plan.node, seed: seed)
     reactor = try Reactor()
-    elections = Elections(plan.node)
+    elections = Elections(plan.node, plan.secrets)
     proxyIndices = plan.node.vips.indices.map { plan.proxyIndices(ofVIP: $0) }
     beats = Beats()
     unseen = Set(plan.watched)
@@ -120,10 +132,11 @@ final class Loop {
     case .snapshot(let reply):
       reply(
         Snapshot(
-          node: node, now: Clock.now(), wall: Clock.wall(), statistics: reactor.statistics, unsent: elections.failures,
-          guardian: parts.guardian.pid))
+          plan: plan, node: node, now: Clock.now(), wall: Clock.wall(), statistics: reactor.statistics,
+          unsent: elections.failures, authentication: elections.authentication, guardian: parts.guardian.pid))
     case .addresses(let report): receive(report)
     case .unheard(let interface, let error): trouble(on: interface, because: error, at: Clock.now())
+    case .peer(let report): receive(report)
     }
   }
 
@@ -154,14 +167,34 @@ final class Loop {
       parts.log.write(
         .warning, "vip \(settings.vips[vip].name): \(address) was on the interface though another node owns it; removed"
       )
-    case .swept(let vip, let address, let interface):
+    case .swept(let removal): parts.log.write(.notice, "removed what an earlier life left behind: \(removal)")
+    case .foreign(let vip, let address, let length, let interface):
       parts.log.write(
-        .notice, "vip \(settings.vips[vip].name): removed \(address) from \(interface), left there by an earlier life")
+        .warning,
+        "vip \(settings.vips[vip].name): another program has put \(address)/\(length) on \(interface); remove it there")
+    case .duplicate(let vip, let address): give(.address(vip: vip, .duplicate(address)), at: now)
+    case .claimed(let vip, let address, let mac): give(.address(vip: vip, .claimed(address, by: mac)), at: now)
+    case .journal(let trouble): parts.log.write(.warning, trouble)
+    case .firewall(let error): parts.log.write(.error, "VIPs that accept nothing can't be had here: \(error)")
     case .announcementFailed(let vip, let error):
       parts.log.write(.warning, "vip \(settings.vips[vip].name): can't announce: \(error)")
     case .blind(let error): parts.log.write(.error, "the kernel's addresses can't be read: \(error)")
     case .ended(let error?): addressThreadDied(error)
     case .ended(nil): break
+    }
+  }
+
+  private func receive(_ report: PeerLinkReport) {
+    // What a peer says of itself is not trusted to be fit for a terminal.
+    if let (level, text) = report.text(settings, hash: hash) { parts.log.write(level, printable(text)) }
+    switch report {
+    case .up(let peer, let hello):
+      elections.learn(keys: hello.advertKeys, of: peer)
+      give(.peer(peer, .up), at: Clock.now())
+    case .changed(let peer, let hello): elections.learn(keys: hello.advertKeys, of: peer)
+    case .down(let peer, _): give(.peer(peer, .down), at: Clock.now())
+    case .said(let peer, let message): give(.peer(peer, .said(message)), at: Clock.now())
+    case .trouble: break
     }
   }
 
@@ -208,7 +241,10 @@ final class Loop {
 
   private func drain(_ socket: VRRPSocket) {
     do throws(SystemError) {
-      try elections.drain(socket) { bytes, envelope in
+      try elections.drain(
+        socket,
+        refused: { parts.log.write(.warning, $0.text(vip: settings.vips[$0.vip].name)) }
+      ) { bytes, envelope in
         let now = Clock.now()
         parts.recorder?.record(bytes.bytes, in: envelope, at: now)
         node.receive(bytes.bytes, in: envelope, at: now) { perform($0) }
@@ -247,8 +283,10 @@ final class Loop {
     case .backend(let service, let backend, let state):
       backendChanged(service: service, backend: backend, state)
     case .report(let occurrence):
-      parts.log.write(settings.level(of: occurrence), settings.text(of: occurrence))
-    case .askWitnesses, .tell, .prepare, .configure, .answer: break
+      parts.chronicle.report(occurrence, of: settings)
+    case .tell(let peer, let message): parts.link?.send(message, to: peer)
+    case .answer(let ticket, let answer): parts.tickets.answer(ticket, answer)
+    case .askWitnesses, .prepare, .configure: break
     case .stopped: reactor.stop()
     }
   }
@@ -265,9 +303,10 @@ final class Loop {
   private func backendChanged(service: Int, backend: Int, _ state: BackendState) {
     guard let proxy = parts.proxy else { return }
     for index in plan.proxyIndices[service] {
+      guard let carried = plan.proxied[index], carried.backends.indices.contains(backend) else { continue }
       proxy.setBackend(
         service: index, backend: backend, usable: state == .up || state == .unknown,
-        weight: plan.proxied[index].backends[backend].weight)
+        weight: carried.backends[backend].weight)
     }
   }
 
@@ -276,6 +315,7 @@ final class Loop {
   /// A look at the workers ten times a second.
   private func beat(_ now: Instant) {
     beats.next = now + Beats.interval
+    elections.chooseKeys(at: now)
     for (name, trouble) in troubles where trouble.until <= now {
       troubles[name]?.until = now + Trouble.longestPause
       if let interface = interfaces[name] { follow(interface, at: now) }

@@ -3,6 +3,7 @@ import Configuration
 import Control
 import Linux
 import Node
+import PeerLink
 import Proxy
 import Synchronization
 import Telemetry
@@ -11,21 +12,26 @@ import Wire
 
 /// What the control socket serves: a copy of the node's state, made into a report on the log's thread.
 struct StatusSource: Sendable {
-  private let plan: DaemonPlan
   private let proxy: ProxyEngine?
+  private let link: PeerLink?
   private let mailbox: Mailbox<Loop.Message>
   private let log: Log
+  /// Until when the configuration has to be confirmed, if it has to be.
+  private let confirmation: @Sendable () -> Instant?
   private let started = Clock.now()
 
-  init(_ plan: DaemonPlan, proxy: ProxyEngine?, mailbox: Mailbox<Loop.Message>, log: Log) {
-    self.plan = plan
+  init(
+    proxy: ProxyEngine?, link: PeerLink?, mailbox: Mailbox<Loop.Message>, log: Log,
+    confirmation: @escaping @Sendable () -> Instant? = { nil }
+  ) {
+    self.confirmation = confirmation
     self.proxy = proxy
+    self.link = link
     self.mailbox = mailbox
     self.log = log
   }
 
-  var routes: ControlRoutes {
-    var routes = ControlRoutes()
+  func add(to routes: inout ControlRoutes) {
     routes.on("GET", "/status") { _, answer in
       mailbox.send(
         .snapshot { snapshot in
@@ -34,18 +40,32 @@ struct StatusSource: Sendable {
           if !accepted { answer(.error(503, "too much waits to be written already; try again")) }
         })
     }
-    return routes
   }
 
   private func report(_ snapshot: Loop.Snapshot) -> StatusReport {
-    let traffic = proxy?.snapshot() ?? []
+    let maker = StatusMaker(plan: snapshot.plan, link: link, traffic: proxy?.snapshot() ?? [])
+    var report = maker.report(snapshot, started: started)
+    report.unconfirmed_ms = confirmation().map { max(0, ($0 - snapshot.now).milliseconds) }
+    return report
+  }
+}
+
+/// One report.
+private struct StatusMaker {
+  let plan: DaemonPlan
+  let link: PeerLink?
+  let traffic: [ServiceSnapshot]
+
+  func report(_ snapshot: Loop.Snapshot, started: Instant) -> StatusReport {
     let clock = Times(snapshot)
     return StatusReport(
       node: plan.name, version: Roost.version, uptime_ms: (snapshot.now - started).milliseconds,
       config_hash: plan.configuration.hash,
       loop: loop(snapshot.statistics, guardian: snapshot.guardian),
-      vips: snapshot.node.vips.indices.map { vip(snapshot.node.vips[$0], unsent: snapshot.unsent[$0], clock) },
-      services: snapshot.node.services.indices.map { service($0, snapshot.node, traffic, clock) },
+      vips: snapshot.node.vips.indices.filter { !snapshot.node.vips[$0].settings.isVacant }.map {
+        vip(snapshot.node.vips[$0], unsent: snapshot.unsent[$0], snapshot.authentication[$0], clock)
+      },
+      services: snapshot.node.services.indices.compactMap { service($0, snapshot.node, clock) },
       peers: peers(snapshot))
   }
 
@@ -59,7 +79,9 @@ struct StatusSource: Sendable {
 
   // MARK: VIPs
 
-  private func vip(_ vip: VirtualAddress, unsent: UInt64, _ clock: Times) -> StatusReport.VIP {
+  private func vip(
+    _ vip: VirtualAddress, unsent: UInt64, _ authentication: AuthenticationCounters?, _ clock: Times
+  ) -> StatusReport.VIP {
     var owner: String?
     if vip.state == .active {
       owner = plan.name
@@ -70,13 +92,22 @@ struct StatusSource: Sendable {
       name: vip.settings.name, addresses: vip.settings.addresses.map(\.description), interface: vip.settings.interface,
       state: vip.state.rawValue, owner: owner, priority: vip.router.map { Int($0.settings.priority) },
       since: vip.since.map(clock.text), reason: vip.reason, announcements: vip.announcements,
-      interval_ms: vip.router.map { $0.interval.milliseconds }, adverts: adverts(vip.router, unsent))
+      interval_ms: vip.router.map { $0.interval.milliseconds }, adverts: adverts(vip.router, unsent, authentication))
   }
 
-  private func adverts(_ router: VirtualRouter?, _ unsent: UInt64) -> [String: UInt64] {
+  private func adverts(
+    _ router: VirtualRouter?, _ unsent: UInt64, _ authentication: AuthenticationCounters?
+  ) -> [String: UInt64] {
     guard let counters = router?.counters else { return [:] }
     var adverts = ["sent": counters.sent, "accepted": counters.accepted]
     if unsent > 0 { adverts["not sent"] = unsent }
+    if let authentication {
+      adverts["authenticated"] = authentication.verified
+      if authentication.unauthenticated > 0 { adverts["not authenticated"] = authentication.unauthenticated }
+      for reason in AuthenticationDiscard.allCases where authentication[reason] > 0 {
+        adverts["discarded: \(reason)"] = authentication[reason]
+      }
+    }
     for reason in Discard.allCases where counters[reason] > 0 { adverts["discarded: \(reason)"] = counters[reason] }
     return adverts
   }
@@ -90,10 +121,12 @@ struct StatusSource: Sendable {
   // MARK: Services
 
   private func service(
-    _ index: Int, _ node: Node, _ traffic: [ServiceSnapshot], _ clock: Times
-  ) -> StatusReport.Service {
-    let configured = plan.configuration.services[index]
+    _ index: Int, _ node: Node, _ clock: Times
+  ) -> StatusReport.Service? {
+    guard plan.node.services.indices.contains(index), let configured = plan.service(index) else { return nil }
     let state = node.services[index]
+    // The node takes a change at the same moment as the plan, the proxy a little earlier or later.
+    guard state.backends.count == configured.backends.count else { return nil }
     let carried = plan.proxyIndices[index].filter(traffic.indices.contains).map { traffic[$0] }
     return StatusReport.Service(
       name: configured.name, vip: configured.vip,
@@ -102,9 +135,10 @@ struct StatusSource: Sendable {
       refused_at_limit: carried.reduce(0) { $0 + $1.refusedAtLimit },
       refused_no_backend: carried.reduce(0) { $0 + $1.noBackend },
       backends: configured.backends.indices.map { backend in
-        let parts = carried.map { $0.backends[backend] }
+        let name = configured.backends[backend].name
+        let parts = carried.compactMap { $0.backends.first { $0.name == name } }
         return StatusReport.Backend(
-          name: configured.backends[backend].name, address: address(configured.backends[backend], of: configured),
+          name: name, address: address(configured.backends[backend], of: configured),
           state: state.backends[backend].state.rawValue, weight: configured.backends[backend].weight,
           connections: Int(parts.reduce(0) { $0 + $1.connections }),
           connections_total: parts.reduce(0) { $0 + $1.total },
@@ -130,19 +164,43 @@ struct StatusSource: Sendable {
 
   // MARK: Peers
 
-  /// VRRP hears owners only, so a peer that is a backup of everything is not known to be there.
+  /// By the peer link where there is one; else by VRRP, which hears owners only, so a peer that is a backup of everything is not known
+  /// to be there.
   private func peers(_ snapshot: Loop.Snapshot) -> [StatusReport.Peer] {
-    plan.configuration.cluster.nodes.filter { $0.name != plan.name }.map { peer in
+    let linked = link?.snapshot() ?? []
+    return plan.configuration.cluster.nodes.filter { $0.name != plan.name }.map { peer in
       let heard = snapshot.node.vips
         .compactMap { $0.router?.owner }
         .filter { peer.addresses.contains($0.address) }
         .map(\.heard).max()
       let longest = snapshot.node.vips.compactMap { $0.router?.interval }.max() ?? .seconds(1)
-      let silence = heard.map { snapshot.now - $0 }
-      let isHeard = silence.map { $0 < longest * 3 } ?? false
-      return StatusReport.Peer(
+      let isHeard = heard.map { snapshot.now - $0 < longest * 3 } ?? false
+      var report = StatusReport.Peer(
         name: peer.name, address: peer.addresses.first?.description ?? "", state: isHeard ? "up" : "unknown",
-        last_seen_ms: silence?.milliseconds)
+        last_seen_ms: heard.map { (snapshot.now - $0).milliseconds })
+      if let status = linked.first(where: { $0.name == peer.name }) { report.add(status, at: snapshot.now, plan) }
+      return report
+    }
+  }
+}
+
+extension StatusReport.Peer {
+  /// What the peer link knows.
+  fileprivate mutating func add(_ status: PeerLinkStatus, at now: Instant, _ plan: DaemonPlan) {
+    state = status.state == .up ? "up" : state == "up" ? "adverts only" : "down"
+    if let seen = status.lastSeen { last_seen_ms = min(last_seen_ms ?? .infinity, max(0, (now - seen).milliseconds)) }
+    round_trip_ms = status.roundTrip?.milliseconds
+    bytes_in = status.bytesIn
+    bytes_out = status.bytesOut
+    dropped = status.dropped
+    version = status.hello?.software
+    config_hash = status.hello?.configuration
+    if status.state != .up, !status.reason.isEmpty {
+      warning = status.reason
+    } else if let hash = config_hash, hash != plan.configuration.hash {
+      warning = "its configuration differs from this node's"
+    } else if let version, version != Roost.version {
+      warning = "it runs version \(version), this node \(Roost.version)"
     }
   }
 }

@@ -3,4 +3,6 @@
 #include "clinux_proxy.h"
 #include "clinux_lab.h"
 #include "clinux_edges.h"
+#include "clinux_tracking.h"
+#include "clinux_plumbing.h"
 #include "clinux_guardian.h"

@@ -36,6 +36,8 @@ int clinux_lab_realtime(int priority);
 
 // A socket that may be bound to addresses which the host does not hold (yet).
 int clinux_lab_freebind(int fd, int family);
+// bind(2) with port 0 chooses the address only; connect(2) finds the port, among those free for its destination.
+int clinux_lab_bind_address_no_port(int fd);
 // A close sends a reset, not a FIN.
 int clinux_lab_linger_reset(int fd);
 
@@ -50,3 +52,6 @@ int clinux_lab_accept(int listener);
 
 // Waits until there is something to read, at most that long: 1, 0 for a time-out, or a negative errno.
 int clinux_lab_wait_readable(int fd, int64_t nanoseconds);
+
+// A socket that hears every frame which comes up to the interface; for a bridge, those that all of its ports get.
+int clinux_lab_packets(const char *interface);

@@ -14,17 +14,29 @@ public final class AddressThread: Sendable {
     public var id: Int
     public var interface: String
     public var addresses: [IPAddress]
+    /// The addresses go on a device of their own that has the virtual router's MAC. Nil: on the interface itself, with its MAC.
+    public var virtualMAC: VirtualMAC?
+    /// False: packets to the VIP itself are dropped, neighbour discovery aside (Accept_Mode, RFC 9568 §6.1). What is forwarded is
+    /// not concerned.
+    public var accepts: Bool
 
-    public init(id: Int, interface: String, addresses: [IPAddress]) {
+    public init(
+      id: Int, interface: String, addresses: [IPAddress], virtualMAC: VirtualMAC? = nil, accepts: Bool = true
+    ) {
       self.id = id
       self.interface = interface
       self.addresses = addresses
+      self.virtualMAC = virtualMAC
+      self.accepts = accepts
     }
+
+    /// The device that an address of that family is put on.
+    public func device(_ family: AddressFamily) -> String { virtualMAC?.deviceName(family) ?? interface }
   }
 
   /// What happened. The first value is a VIP's number, the second the generation that it is about.
   public enum Report: Sendable, Hashable {
-    /// All addresses are on the interface and announced; the kernel takes them away at `until` unless they are renewed.
+    /// All addresses are on the interface, and announced or about to be as fast as neighbours can take it; the kernel takes them away at `until` unless they are renewed.
     case added(Int, UInt64, until: Instant?)
     case renewed(Int, UInt64, until: Instant?)
     case removed(Int, UInt64)
@@ -36,10 +48,20 @@ public final class AddressThread: Sendable {
     case putBack(Int, UInt64, IPAddress)
     /// An address that nobody here owns turned up on its interface, and was removed.
     case strayRemoved(Int, IPAddress)
-    /// An earlier life's address was found at the start on that interface, and was removed.
-    case swept(Int, IPAddress, String)
+    /// Something that an earlier life left behind was found at the start, and was removed.
+    case swept(Removal)
+    /// The address is on that interface with another prefix length: another program's doing, which this one leaves alone.
+    case foreign(Int, IPAddress, prefixLength: Int, interface: String)
+    /// The kernel found that another machine has this IPv6 address (`dadfailed`).
+    case duplicate(Int, IPAddress)
+    /// Another machine says of an address that is held here that it is at that MAC. So often only as a bucket lets through.
+    case claimed(Int, IPAddress, by: MACAddress)
     /// The neighbours could not be told.
     case announcementFailed(Int, SystemError)
+    /// The journal can't be read or written, in words: what a crash leaves behind may stay.
+    case journal(String)
+    /// The firewall's table can't be loaded: VIPs that accept nothing can't be had until it can.
+    case firewall(SystemError)
     /// What is known of an interface now; at the start, and after each change.
     case interface(InterfaceState)
     /// The kernel's state can't be read at present.
@@ -56,35 +78,43 @@ public final class AddressThread: Sendable {
       case interfaceLost = "interface lost"
       /// Somebody else who has the record revoked the ownership in it.
       case revoked
+      /// The configuration no longer has it, or has it on another interface.
+      case reconfigured
     }
   }
 
   enum Command: Sendable {
-    case take(Int, UInt64, Duration?)
+    case take(Int, UInt64, Duration?, announcing: Bool)
     case renew(Int, UInt64, Duration?)
     case release(Int, UInt64)
     case announce(Int, UInt64)
+    case configure([VIP], watching: [String])
     case stop
   }
 
   public let record: OwnershipRecord
   private let commands: Mailbox<Command>
+  private let counting: CounterBox
   private let thread: Thread
 
-  /// Starts the thread in the calling thread's network namespace. It first removes the VIPs' addresses that an earlier life
-  /// left behind, then reports the interfaces.
+  /// Starts the thread in the calling thread's network namespace. It first removes what the journal says that an earlier life left
+  /// behind, then reports the interfaces. A VIP that is owned by the record, and whose addresses are there, is kept as it is.
   /// - Parameters:
   ///   - watching: interfaces by name; empty for all.
   ///   - record: where ownership is written; its capacity is above every VIP's number.
+  ///   - journal: the path of the file that names what may have to be removed; its folder must be there. Nil: none is kept.
+  /// - Throws: also where a VIP accepts nothing, and the firewall that has to see to it can't be loaded.
   public init(
-    _ vips: [VIP], watching: [String], record: OwnershipRecord,
+    _ vips: [VIP], watching: [String], record: OwnershipRecord, journal: String? = nil,
     report: @escaping @Sendable (Report) -> Void
   ) throws(SystemError) {
     self.record = record
     let commands = try Mailbox<Command>()
     self.commands = commands
+    counting = CounterBox()
     // Made here, so that what is missing is known at once; used by the new thread alone.
-    nonisolated(unsafe) let keeper = try AddressKeeper(vips, watching: watching, record, report: report)
+    nonisolated(unsafe) let keeper = try AddressKeeper(
+      vips, watching: watching, record, journal: journal, counting: counting, report: report)
     nonisolated(unsafe) let reactor = try Reactor()
     thread = try Thread.start(named: "roost-addresses") {
       do throws(SystemError) {
@@ -102,6 +132,7 @@ public final class AddressThread: Sendable {
   {
     try keeper.start()
     try reactor.register(keeper.monitorDescriptor, .readable) { _ in keeper.readChanges() }
+    try reactor.register(keeper.claims.descriptor, .readable) { _ in keeper.readClaims() }
     try reactor.register(commands.waker.descriptor, .readable) { _ in
       commands.waker.acknowledge()
       commands.drain { command in
@@ -114,11 +145,23 @@ public final class AddressThread: Sendable {
   }
 
   /// Puts the VIP's addresses on its interface and announces each. Answered by `.added` or `.failed`.
-  /// - Parameter lease: how long the kernel keeps them unless they are renewed, in whole seconds; nil for ever.
-  public func take(_ vip: Int, generation: UInt64, lease: Duration?) {
+  /// - Parameters:
+  ///   - lease: how long the kernel keeps them unless they are renewed, in whole seconds; nil for ever.
+  ///   - announcing: false where something has to happen before the neighbours are told; `announce` tells them then.
+  public func take(_ vip: Int, generation: UInt64, lease: Duration?, announcing: Bool = true) {
     record.grant(vip, generation: generation)
-    commands.send(.take(vip, generation, lease))
+    commands.send(.take(vip, generation, lease, announcing: announcing))
   }
+
+  /// From now on these are the VIPs. One that is known by its number and held gets just the difference: what is new is added and
+  /// announced, what is no longer there is removed, all in its generation. One that is missing is removed, whoever owns it.
+  /// - Parameter watching: as at the start.
+  public func configure(_ vips: [VIP], watching: [String]) {
+    commands.send(.configure(vips, watching: watching))
+  }
+
+  /// What happened so far.
+  public var counters: AddressCounters { counting.value }
 
   /// Extends the lease, unless it ran out or the generation is over by then. Answered by `.renewed`, `.failed` or `.vanished`;
   /// not at all where the generation is over.
@@ -137,7 +180,8 @@ public final class AddressThread: Sendable {
     commands.send(.announce(vip, generation))
   }
 
-  /// Ends the thread after what is queued, and waits for it. Addresses stay as they are.
+  /// Ends the thread after what is queued, and waits for it. Addresses stay as they are; where none is held, everything else that
+  /// was put on this host goes, and the journal with it.
   public func stop() {
     commands.send(.stop)
     thread.join()

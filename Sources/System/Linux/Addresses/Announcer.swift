@@ -30,7 +30,35 @@ public final class Announcer {
     }
   }
 
-  private func send(_ frame: [UInt8], on index: Int32, about address: IPAddress) throws(SystemError) {
+  /// Asks a gateway for its own address, from the VIP: whoever answers notes where the asker is. Some routers heed no announcement
+  /// of an address that they know already, but all answer a request.
+  /// - Parameter gatewayMAC: nil where it is not known: everybody is asked then, as by any host that looks for its gateway.
+  public func nudge(
+    _ gateway: IPAddress, at gatewayMAC: MACAddress?, from vip: IPAddress, at mac: MACAddress, on index: Int32
+  ) throws(SystemError) {
+    switch (gateway, vip) {
+    case (.v4(let gateway), .v4(let vip)):
+      var frame: [UInt8] = []
+      EthernetHeader(destination: gatewayMAC ?? .broadcast, source: mac, type: .arp).append(to: &frame)
+      ARP(
+        .request, senderMAC: mac, senderAddress: vip, targetMAC: MACAddress(rawValue: 0), targetAddress: gateway
+      ).append(to: &frame)
+      try send(frame, on: index, about: .v4(vip))
+    case (.v6(let gateway), .v6(let vip)):
+      let destination = gatewayMAC == nil ? gateway.solicitedNode : gateway
+      var message: [UInt8] = []
+      NeighborSolicitation(target: gateway, sourceLinkLayer: mac).append(to: &message, from: vip, to: destination)
+      var frame: [UInt8] = []
+      EthernetHeader(destination: gatewayMAC ?? MACAddress(multicast: destination), source: mac, type: .ipv6)
+        .append(to: &frame)
+      IPv6Header(source: vip, destination: destination, nextHeader: ICMPv6.ipProtocol, hopLimit: 255)
+        .append(to: &frame, payloadLength: message.count)
+      try send(frame + message, on: index, about: .v6(vip))
+    default: break  // of another family
+    }
+  }
+
+  func send(_ frame: [UInt8], on index: Int32, about address: IPAddress) throws(SystemError) {
     let number = socket.rawValue
     try SystemError.check("sendto", "announcement of \(address)") {
       frame.withUnsafeBytes { clinux_packet_send(number, $0.baseAddress, $0.count, index) }

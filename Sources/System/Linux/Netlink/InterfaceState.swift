@@ -29,6 +29,9 @@ public struct InterfaceState: Sendable, Hashable {
   public var mtu: Int
   /// In the kernel's order, without VIPs.
   public var addresses: [Address]
+  /// Something was received there since the carrier rose, as far as this was watched: a switch port that has just come up may
+  /// swallow everything for half a minute. Always true of the loopback interface.
+  public var hasReceived = false
 
   public var exists: Bool { index != 0 }
 
@@ -103,11 +106,13 @@ struct InterfaceTable {
       case (nil, true): break
       }
       addresses[record.index] = known.isEmpty ? nil : known
-    case .acknowledgement, .done, .neighbour, .other: break
+    case .acknowledgement, .done, .neighbour, .route, .other: break
     }
   }
 
   func link(named name: String) -> LinkRecord? { links.first { $0.name == name } }
+
+  func link(at index: Int32) -> LinkRecord? { links.first { $0.index == index } }
 
   /// Whether the interface has exactly this VIP address: alone, not as a host in a subnet.
   func hasVIP(_ address: IPAddress, on index: Int32) -> Bool {
@@ -127,6 +132,15 @@ struct InterfaceTable {
 }
 
 extension AddressRecord {
+  /// It looks as this program makes them, and nothing else does: alone, without a route, and never a source.
+  var isMadeByRoost: Bool {
+    guard isVIP(address), flags & clinux_ifa_f_noprefixroute != 0 else { return false }
+    return switch address {
+    case .v4: scope == clinux_rt_scope_host || scope == clinux_rt_scope_link  // the latter until version 0.1
+    case .v6: flags & clinux_ifa_f_nodad != 0 && preferredSeconds == 0
+    }
+  }
+
   func isVIP(_ address: IPAddress) -> Bool {
     self.address == address && prefixLength == (address.family == .ipv4 ? 32 : 128)
   }

@@ -6,6 +6,8 @@ struct NeighbourRecord: Sendable, Hashable {
   var index: Int32
   var address: IPAddress
   var state: UInt16
+  /// Where it is, if the kernel knows.
+  var macAddress: MACAddress?
 
   /// NUD_INCOMPLETE or NUD_FAILED: it was asked for and has not answered. Until its time-outs are over, up to three seconds, the kernel
   /// drops what is sent there and does not ask again.
@@ -17,17 +19,24 @@ struct NeighbourRecord: Sendable, Hashable {
       let state = payload.load(8, as: UInt16.self), payload.count >= 12
     else { return nil }
     var address: IPAddress?
+    var macAddress: MACAddress?
     payload.forEachAttribute(from: 12) { attribute, value in
       if attribute == Self.destination { address = value.address(family: family) }
+      if attribute == Self.linkLayer, value.count == 6 {
+        macAddress = MACAddress(rawValue: value.base.reduce(0) { $0 << 8 | UInt64($1) })
+      }
     }
     guard let address else { return nil }
     self.index = index
     self.address = address
     self.state = state
+    self.macAddress = isUnanswered ? nil : macAddress
   }
 
   /// NDA_DST.
   fileprivate static let destination: UInt16 = 1
+  /// NDA_LLADDR.
+  private static let linkLayer: UInt16 = 2
 }
 
 extension NetlinkBatch {

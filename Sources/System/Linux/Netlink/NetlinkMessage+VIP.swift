@@ -27,7 +27,8 @@ extension NetlinkBatch {
       attribute(clinux_ifa_flags) { $0.append(addressFlags) }
       attribute(clinux_ifa_cacheinfo) { batch in
         let valid = leaseSeconds ?? .max
-        // IPv6 never picks a deprecated address as a source (RFC 6724 §5 rule 3); IPv4 doesn't for the scope below.
+        // IPv6 picks a deprecated address as a source only where there is no other (RFC 6724 §5 rule 3); IPv4 doesn't for the
+        // scope below.
         batch.append(address.family == .ipv6 ? 0 : valid)
         batch.append(valid)
         batch.append(UInt64(0))  // when it was made and changed: the kernel's
@@ -46,7 +47,9 @@ extension NetlinkBatch {
       append(UInt8(AF_INET))
       append(UInt8(32))
       append(UInt8(0))
-      append(clinux_rt_scope_link)
+      // Not `link`: the kernel sorts such an address before the interface's own ones and picks it for multicast, and for routes
+      // to a link that name no source (measured on 6.18). What it asks for itself is never of the scope `host`.
+      append(clinux_rt_scope_host)
     case .v6:
       append(UInt8(AF_INET6))
       append(UInt8(128))

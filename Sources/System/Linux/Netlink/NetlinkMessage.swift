@@ -115,6 +115,7 @@ enum NetlinkMessage {
   case link(LinkRecord, removed: Bool)
   case address(AddressRecord, removed: Bool)
   case neighbour(NeighbourRecord)
+  case route(RouteRecord)
   /// The answer to one request: 0, or an errno.
   case acknowledgement(code: Int32)
   /// The end of a dump.
@@ -153,6 +154,7 @@ enum NetlinkMessage {
       self = LinkRecord(payload).map { .link($0, removed: type == clinux_rtm_dellink) } ?? .other
     case clinux_rtm_newaddr, clinux_rtm_deladdr:
       self = AddressRecord(payload).map { .address($0, removed: type == clinux_rtm_deladdr) } ?? .other
+    case clinux_rtm_newroute: self = RouteRecord(payload).map { .route($0) } ?? .other
     case clinux_rtm_newneigh: self = NeighbourRecord(payload).map { .neighbour($0) } ?? .other
     default: self = .other
     }
@@ -171,6 +173,18 @@ struct LinkRecord: Sendable, Hashable {
   /// Nil where the interface has no Ethernet address.
   var macAddress: MACAddress?
   var mtu: Int
+  /// Packets received since it was made; nil where the kernel did not tell.
+  var received: UInt64?
+  /// "macvlan", "veth"; nil for a real one.
+  var kind: String?
+  /// The index of the interface that a macvlan is on.
+  var parent: Int32?
+
+  /// A device with a virtual router's MAC, as this program makes them.
+  var isVirtualRouter: Bool {
+    guard let macAddress else { return false }
+    return kind == "macvlan" && VirtualMAC.isVirtual(macAddress)
+  }
 
   init?(_ payload: NetlinkBytes) {
     // ifinfomsg: family, padding, type, index, flags, change.
@@ -185,8 +199,15 @@ struct LinkRecord: Sendable, Hashable {
     var name: String?
     var macAddress: MACAddress?
     var mtu = 0
+    var received: UInt64?
+    var kind: String?
+    var parent: Int32?
     payload.forEachAttribute(from: 16) { attribute, value in
       switch attribute {
+      case clinux_ifla_stats64: received = value.load(0, as: UInt64.self)  // rtnl_link_stats64 begins with rx_packets
+      case clinux_ifla_link: parent = value.load(0, as: Int32.self)
+      case clinux_ifla_linkinfo:
+        value.forEachAttribute(from: 0) { if $0 == clinux_ifla_info_kind { kind = $1.text } }
       case clinux_ifla_ifname: name = value.text
       case clinux_ifla_mtu: mtu = Int(value.load(0, as: UInt32.self) ?? 0)
       case clinux_ifla_address where type == clinux_arphrd_ether && value.count == 6:
@@ -198,6 +219,9 @@ struct LinkRecord: Sendable, Hashable {
     self.name = name
     self.macAddress = macAddress
     self.mtu = mtu
+    self.received = received
+    self.kind = kind
+    self.parent = parent
   }
 }
 

@@ -32,7 +32,10 @@ final class NetlinkSocket {
   }
 
   /// Sends the batch in one system call and gives each message's result, 0 or an errno, in the batch's order.
-  func perform(_ batch: borrowing NetlinkBatch, _ results: inout [Int32]) throws(SystemError) {
+  /// - Parameter body: called with what the kernel says beside the results.
+  func perform(
+    _ batch: borrowing NetlinkBatch, _ results: inout [Int32], _ body: (NetlinkMessage) -> Void = { _ in }
+  ) throws(SystemError) {
     results.removeAll(keepingCapacity: true)
     guard batch.count > 0 else { return }
     for _ in 0..<batch.count { results.append(ETIMEDOUT) }
@@ -44,7 +47,7 @@ final class NetlinkSocket {
         continue
       }
       NetlinkMessage.forEach(in: datagram) { header, message in
-        guard case .acknowledgement(let code) = message else { return }
+        guard case .acknowledgement(let code) = message else { return body(message) }
         let index = Int(header.sequence &- batch.firstSequence)
         guard index < results.count else { return }  // of an earlier batch that was given up
         results[index] = code
@@ -100,6 +103,34 @@ final class NetlinkSocket {
     }
     if let result, result != 0 { throw SystemError(call: "netlink dump", code: result) }
     return isWhole
+  }
+
+  /// From now on the kernel takes what stands in a dump's request as a filter (Linux 4.20). Where it can't, everything comes.
+  func checkStrictly() throws(SystemError) {
+    try? socket.setOption(
+      clinux_sol_netlink, clinux_netlink_get_strict_chk, Int32(1), "setsockopt NETLINK_GET_STRICT_CHK")
+  }
+
+  /// Asks for a dump, and reads at most so many datagrams of it. The socket is of no use afterwards.
+  func read(_ batch: borrowing NetlinkBatch, datagrams: Int, _ body: (NetlinkMessage) -> Void) throws(SystemError) {
+    try send(batch)
+    for _ in 0..<datagrams {
+      var datagram = try receive()
+      while datagram == nil {
+        try waitReadable()
+        datagram = try receive()
+      }
+      guard let datagram else { return }
+      var isDone = false
+      NetlinkMessage.forEach(in: datagram) { _, message in
+        switch message {
+        // No such table is as good as an empty one.
+        case .done, .acknowledgement: isDone = true
+        default: body(message)
+        }
+      }
+      if isDone { return }
+    }
   }
 
   /// The next datagram from the kernel, nil when none waits. It is overwritten by the next call.

@@ -25,6 +25,8 @@ public final class VRRPSocket {
   public private(set) var malformed: UInt64 = 0
 
   private let socket: Descriptor
+  /// Made with the first advert that needs it.
+  private var virtualSender: VirtualMACSender?
 
   /// For `Reactor.register`.
   public var descriptor: Int32 { socket.rawValue }
@@ -152,7 +154,20 @@ public final class VRRPSocket {
   // MARK: Sending
 
   /// Sends one VRRP message, its checksum filled in, from that address of the interface.
-  public func send(_ message: [UInt8], to destination: IPAddress, from source: IPAddress) throws(SystemError) {
+  /// - Parameter virtualMAC: the source of the frame, where it goes by multicast; nil: the interface's own. Unicast has that always,
+  ///   because the kernel finds the way.
+  public func send(
+    _ message: [UInt8], to destination: IPAddress, from source: IPAddress, virtualMAC: MACAddress? = nil
+  ) throws(SystemError) {
+    if let virtualMAC {
+      if virtualSender == nil { virtualSender = try VirtualMACSender(index: index) }
+      let service = UInt8(truncatingIfNeeded: Self.networkControl)
+      if let virtualSender,
+        try virtualSender.send(message, to: destination, from: source, mac: virtualMAC, service: service)
+      {
+        return
+      }
+    }
     let sent = message.withUnsafeBytes { bytes -> Int in
       switch (destination, source) {
       case (.v4(let destination), .v4(let source)):

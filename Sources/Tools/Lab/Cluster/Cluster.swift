@@ -19,12 +19,15 @@ public final class Cluster {
   /// - Parameters:
   ///   - root: the folder of all labs; the new one's is made in it.
   ///   - file: the configuration's path, for people.
+  ///   - clientAddresses: from how many addresses the client's connections may come.
+  ///   - hasStranger: whether there is a host that forges adverts and keeps the kernel busy.
   public init(
-    _ configuration: Configuration, in root: String = LabFolder.defaultRoot, kind: Manifest.Kind, file: String? = nil
+    _ configuration: Configuration, in root: String = LabFolder.defaultRoot, kind: Manifest.Kind, file: String? = nil,
+    clientAddresses: Int = 1, hasStranger: Bool = false
   ) throws(LabError) {
     try Cluster.checkHost()
     self.configuration = configuration
-    topology = try Topology(configuration)
+    topology = try Topology(configuration, clientAddresses: clientAddresses, hasStranger: hasStranger)
     folder = try LabFolder.make(in: root)
     guard let maker = ProcessIdentity(pid: getpid()) else {
       throw LabError(.host, "/proc is not mounted: the lab needs it")
@@ -93,26 +96,39 @@ public final class Cluster {
       commands.append("link set \(link.bridge) up")
     }
     for host in topology.hosts {
-      for interface in host.interfaces {
-        let other = namespace(of: host.name).name
-        commands.append("link add \(interface.port) type veth peer name \(interface.name) netns \(other)")
-        commands.append("link set \(interface.port) master \(topology.links[interface.link].bridge) up")
-      }
+      for interface in host.interfaces { commands += cable(of: host.name, interface) }
     }
     return commands
   }
 
+  private func cable(of host: String, _ interface: Topology.Interface) -> [String] {
+    [
+      "link add \(interface.port) type veth peer name \(interface.name) netns \(namespace(of: host).name)",
+      "link set \(interface.port) master \(topology.links[interface.link].bridge) up",
+    ]
+  }
+
+  /// A cable that was taken away, laid anew, and the host's end of it as it was in the beginning.
+  func layCable(of name: String, _ interface: Topology.Interface) throws(LabError) {
+    guard let host = topology.host(name) else { return }
+    try ip(cable(of: name, interface), in: manifest.switchNamespace, doing: "laying the cable of \(name) again")
+    try ip(
+      addresses(of: interface) + host.gateways.map { "route replace default via \($0)" }, in: namespace(of: name),
+      doing: "giving \(name) its addresses again")
+  }
+
   private func addresses(of host: Topology.Host) -> [String] {
     var commands = ["link set lo up"]
-    for interface in host.interfaces {
-      for assigned in interface.addresses {
-        let options = assigned.address.family == .ipv6 ? " nodad" : " brd +"
-        commands.append("address add \(assigned) dev \(interface.name)\(options)")
-      }
-      commands.append("link set \(interface.name) up")
-    }
+    for interface in host.interfaces { commands += addresses(of: interface) }
     for gateway in host.gateways { commands.append("route add default via \(gateway)") }
     return commands
+  }
+
+  private func addresses(of interface: Topology.Interface) -> [String] {
+    interface.addresses.map { assigned in
+      let options = assigned.address.family == .ipv6 ? " nodad" : " brd +"
+      return "address add \(assigned) dev \(interface.name)\(options)"
+    } + ["link set \(interface.name) up"]
   }
 
   private func ip(_ commands: [String], in namespace: Namespace? = nil, doing what: String) throws(LabError) {
@@ -150,11 +166,13 @@ public final class Cluster {
   static func remove(_ manifest: Manifest, _ folder: LabFolder) -> [String] {
     var complaints: [String] = []
     let deadline = Clock.now() + .seconds(5)
-    var processes = processes(of: manifest)
+    var processes = processes(of: manifest, folder)
     while !processes.isEmpty, Clock.now() < deadline {
+      // Stopped first, all of them: a guardian must not act on its daemon's death, nor a daemon start another guardian.
+      for process in processes { process.signal(SIGSTOP) }
       for process in processes { process.signal(SIGKILL) }
       usleep(5_000)
-      processes = self.processes(of: manifest)
+      processes = self.processes(of: manifest, folder)
     }
     if !processes.isEmpty {
       complaints.append("these processes don't end: \(processes.map { String($0.pid) }.joined(separator: " "))")
@@ -171,19 +189,20 @@ public final class Cluster {
     return complaints
   }
 
-  /// Everything that runs in the lab's namespaces, the caller itself excepted.
-  static func processes(of manifest: Manifest) -> [ProcessIdentity] {
-    let inodes = Set(manifest.namespaces.compactMap(\.inode))
-    // A namespace can be gone by name while its processes live on; they carry the lab's name.
-    let mark = Array("ROOST_LAB=\(manifest.id)".utf8)
+  /// Everything that the lab started and that still runs, the caller itself excepted. What somebody else started inside one of its
+  /// namespaces (`ip netns exec …`) is not the lab's to end.
+  static func processes(of manifest: Manifest, _ folder: LabFolder) -> [ProcessIdentity] {
+    let mark = LabMark(manifest.id)
+    // A guardian may have cleaned its environment; then its file names it, and its namespace is the proof.
+    let guardians = manifest.hosts.filter { $0.role == .node }.compactMap { host -> ProcessIdentity? in
+      guard let process = PidFile.read("\(folder.stateFolder(host.name))/guardian.pid"), process.pid != getpid() else {
+        return nil
+      }
+      return ProcessTable.namespace(of: process.pid) == host.namespace.inode ? process : nil
+    }
     let own = getpid()
-    return ProcessTable.all().filter { pid in
-      if pid == own { return false }
-      var status = stat()
-      guard stat("/proc/\(pid)/ns/net", &status) == 0 else { return false }
-      if inodes.contains(UInt64(status.st_ino)) { return true }
-      return readSmallFile("/proc/\(pid)/environ")?.utf8.split(separator: 0).contains { Array($0) == mark } ?? false
-    }.compactMap { ProcessIdentity(pid: $0) }
+    let marked = ProcessTable.all().filter { $0 != own && mark.isOn($0) }.compactMap { ProcessIdentity(pid: $0) }
+    return marked + guardians.filter { !marked.contains($0) }
   }
 
   /// Removes what runs that were killed left behind; gives their names.

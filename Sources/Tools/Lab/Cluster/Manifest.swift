@@ -43,6 +43,8 @@ public struct LabFolder: Sendable, Hashable {
   public var path: String { "\(root)/\(id)" }
   var manifestPath: String { "\(path)/manifest.json" }
   func hostFolder(_ host: String) -> String { "\(path)/\(host)" }
+  /// Where a node's daemon keeps its state.
+  func stateFolder(_ node: String) -> String { "\(hostFolder(node))/state" }
 
   /// `$XDG_RUNTIME_DIR/roost-lab`, else /run/roost-lab.
   public static var defaultRoot: String {

@@ -35,7 +35,11 @@ public struct Topology: Sendable, Hashable {
     public var length: Int
     public var description: String { "\(address)/\(length)" }
   }
-  public enum Role: String, Sendable, Hashable, Codable { case node, backend, client, router }
+  public enum Role: String, Sendable, Hashable, Codable {
+    case node, backend, client, router
+    /// A host on the client's link that means no good: it forges adverts, and keeps the machine's kernel busy.
+    case stranger
+  }
   public struct Host: Sendable, Hashable {
     public var name: String
     public var role: Role
@@ -49,6 +53,7 @@ public struct Topology: Sendable, Hashable {
 
   public static let client = "client"
   public static let router = "router"
+  public static let stranger = "stranger"
 
   public func host(_ name: String) -> Host? { hosts.first { $0.name == name } }
   public func hosts(_ role: Role) -> [Host] { hosts.filter { $0.role == role } }
@@ -60,14 +65,23 @@ public struct Topology: Sendable, Hashable {
 }
 
 extension Topology {
-  public init(_ configuration: Configuration) throws(LabError) {
+  /// - Parameters:
+  ///   - clientAddresses: of each family, from which the client's connections come.
+  ///   - hasStranger: whether there is a host `stranger`.
+  public init(
+    _ configuration: Configuration, clientAddresses: Int = 1, hasStranger: Bool = false
+  ) throws(LabError) {
     var builder = TopologyBuilder(configuration)
+    builder.clientAddresses = max(1, clientAddresses)
+    builder.hasStranger = hasStranger
     self = try builder.build()
   }
 }
 
 private struct TopologyBuilder {
   let configuration: Configuration
+  var clientAddresses = 1
+  var hasStranger = false
   /// Name, role and given addresses, in order; backends that are nodes too are not repeated.
   var given: [(name: String, role: Topology.Role, addresses: [IPAddress])] = []
   var blocks: [Prefix] = []
@@ -94,11 +108,12 @@ private struct TopologyBuilder {
     let severalLinks = topology.links.count > 1
     if severalLinks { given.append((Topology.router, .router, [])) }
     given.append((Topology.client, .client, []))
+    if hasStranger { given.append((Topology.stranger, .stranger, [])) }
     for host in given {
       var links = Set(host.addresses.map { link(of: $0, in: topology) })
       switch host.role {
       case .router: links = Set(topology.links.indices)
-      case .client: links = [clientLink]
+      case .client, .stranger: links = [clientLink]
       case .node, .backend: break
       }
       topology.hosts.append(try makeHost(host, on: links.sorted(), in: topology))
@@ -110,7 +125,7 @@ private struct TopologyBuilder {
   private mutating func collectHosts() {
     for member in configuration.cluster.nodes { given.append((member.name, .node, member.addresses)) }
     var known = Set(configuration.cluster.nodes.flatMap(\.addresses))
-    var names = Set(given.map(\.name) + [Topology.client, Topology.router, "switch"])
+    var names = Set(given.map(\.name) + [Topology.client, Topology.router, Topology.stranger, "switch"])
     for backend in configuration.services.flatMap(\.backends) where known.insert(backend.address).inserted {
       var name = backend.name
       var number = 2
@@ -174,7 +189,8 @@ private struct TopologyBuilder {
       var addresses: [Topology.Assigned] = []
       for prefix in topology.links[link].prefixes {
         let own = host.addresses.filter { prefix.contains($0) }
-        let all = own.isEmpty ? [try freeAddress(in: prefix)] : own
+        var all = own
+        while all.count < (host.role == .client ? clientAddresses : 1) { all.append(try freeAddress(in: prefix)) }
         addresses += all.map { Topology.Assigned(address: $0, length: prefix.length) }
       }
       let name = interfaceName(of: host.name, link: topology.links[link]) ?? "eth\(interfaces.count)"

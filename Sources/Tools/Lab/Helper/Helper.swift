@@ -9,15 +9,21 @@ import Wire
 public enum LabHelper {
   public static func main(_ arguments: [String]) -> Int32 {
     guard arguments.count == 2 else {
-      complain("this is a part of the lab: usage: lab-helper serve|probe FILE")
+      complain("this is a part of the lab: usage: lab-helper serve|probe|rogue|churn|hog FILE")
       return 2
     }
     SignalReader.ignoreBrokenPipes()
     do {
+      if arguments[0] == "hog" {
+        try Nuisance.hog()
+        return 0
+      }
       let data = try Data(contentsOf: URL(filePath: arguments[1]))
       switch arguments[0] {
       case "serve": try EchoServer(JSONDecoder().decode(ServeSpecification.self, from: data)).run()
       case "probe": try ClientProbe.run(JSONDecoder().decode(ProbeSpecification.self, from: data))
+      case "rogue": try Nuisance.run(JSONDecoder().decode(Nuisance.Rogue.self, from: data))
+      case "churn": try Nuisance.run(JSONDecoder().decode(Nuisance.Churn.self, from: data))
       default:
         complain("lab-helper knows no role \(arguments[0])")
         return 2
@@ -37,8 +43,10 @@ struct Endpoint: Sendable, Hashable, Codable {
   var address: String
   var port: UInt16
 
-  init(_ address: IPAddress, _ port: UInt16) {
-    self.address = address.description
+  init(_ address: IPAddress, _ port: UInt16) { self.init(address: address.description, port: port) }
+
+  init(address: String, port: UInt16) {
+    self.address = address
     self.port = port
   }
 }
@@ -60,6 +68,8 @@ struct ProbeSpecification: Sendable, Hashable, Codable {
   /// Connects, requests and long-lived connections go through this service; nil: none are made.
   var service: Endpoint?
   var connections: Int
+  /// The client's own addresses, from which the long-lived connections come in turn; empty: as the kernel chooses.
+  var sources: [String] = []
   /// Names that datagrams are answered with; a sample carries the place in this list.
   var nodes: [String]
   /// Where the samples go.
@@ -117,13 +127,25 @@ extension Endpoint {
   }
 
   /// A non-blocking socket on its way to the endpoint; a negative errno where it fails at once.
-  func connecting(_ type: __socket_type) -> Int32 {
+  ///
+  /// - Parameter source: the address that it comes from; nil: as the kernel chooses.
+  func connecting(_ type: __socket_type, from source: Endpoint? = nil) -> Int32 {
     withSocketAddress { address, length, family -> Int32 in
       let descriptor = socket(family, Int32(type.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue), 0)
       guard descriptor >= 0 else { return -errno }
       if type == SOCK_STREAM {
         var on: Int32 = 1
         setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
+      }
+      if let source {
+        // The port is chosen with the destination known, so that each pair of addresses has all ports to itself.
+        _ = clinux_lab_bind_address_no_port(descriptor)
+        let bound = source.withSocketAddress { address, length, _ in bind(descriptor, address, length) }
+        guard bound == 0 else {
+          let failure = -errno
+          close(descriptor)
+          return failure
+        }
       }
       guard connect(descriptor, address, length) == 0 || errno == EINPROGRESS else {
         let failure = -errno

@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Synchronization
 
 /// A process of the lab: its number, and its start time, which together never name another process.
 public struct ProcessIdentity: Sendable, Hashable, Codable {
@@ -68,6 +69,7 @@ struct Launch: Sendable {
 final class Child: Sendable {
   let identity: ProcessIdentity
   let name: String
+  private let status = Mutex<Int32?>(nil)
 
   init(name: String, namespace: Namespace, launch: Launch) throws(LabError) {
     let pid = try namespace.attempt { () throws(LabError) in try launch.start() }
@@ -83,16 +85,32 @@ final class Child: Sendable {
 
   /// Reaps it if it has ended; true once it has.
   func hasEnded() -> Bool {
-    var status: Int32 = 0
-    return clinux_lab_reap(identity.pid, &status) != 0
+    status.withLock { status in
+      if status != nil { return true }
+      var raw: Int32 = 0
+      let outcome = clinux_lab_reap(identity.pid, &raw)
+      if outcome == 0 { return false }
+      status = outcome == 1 ? raw : 0
+      return true
+    }
+  }
+
+  /// What it ended with, 128 and the signal's number if a signal ended it; nil while it runs.
+  var exitCode: Int32? {
+    guard hasEnded() else { return nil }
+    var code: Int32 = 0
+    let isExit = clinux_lab_exited(status.withLock { $0 ?? 0 }, &code)
+    return isExit ? code : 128 + code
   }
 
   /// Kills it if it still runs, and leaves no zombie.
   func end() {
     if hasEnded() { return }
     signal(SIGKILL)
-    var status: Int32 = 0
-    while waitpid(identity.pid, &status, 0) < 0, errno == EINTR {}
+    var raw: Int32 = 0
+    while waitpid(identity.pid, &raw, 0) < 0, errno == EINTR {}
+    let ended = raw
+    status.withLock { $0 = ended }
   }
 }
 

@@ -19,10 +19,13 @@ enum ProcessTable {
 
   /// The processes inside any of the network namespaces, by the inode that `stat` shows for it.
   static func processes(in namespaces: Set<UInt64>) -> [ProcessIdentity] {
-    all().filter { pid in
-      var status = stat()
-      return stat("/proc/\(pid)/ns/net", &status) == 0 && namespaces.contains(UInt64(status.st_ino))
-    }.compactMap { ProcessIdentity(pid: $0) }
+    all().filter { pid in namespace(of: pid).map(namespaces.contains) ?? false }.compactMap { ProcessIdentity(pid: $0) }
+  }
+
+  /// The inode of the network namespace that a process is in.
+  static func namespace(of pid: Int32) -> UInt64? {
+    var status = stat()
+    return stat("/proc/\(pid)/ns/net", &status) == 0 ? UInt64(status.st_ino) : nil
   }
 
   static func all() -> [Int32] {
@@ -36,6 +39,32 @@ enum ProcessTable {
       if let pid = Int32(name) { pids.append(pid) }
     }
     return pids
+  }
+}
+
+/// What tells a lab's processes from all others: a variable of their environment, which what they start inherits.
+struct LabMark: Sendable, Hashable {
+  static let name = "ROOST_LAB"
+  let entry: String
+
+  init(_ id: String) { entry = "\(Self.name)=\(id)" }
+
+  func isOn(_ pid: Int32) -> Bool {
+    let bytes = Array(entry.utf8)
+    return readSmallFile("/proc/\(pid)/environ")?.utf8.split(separator: 0).contains { Array($0) == bytes } ?? false
+  }
+
+  /// The environment with the mark on it: in front, because only the beginning of a long one is read.
+  func marked(_ environment: [String]) -> [String] {
+    [entry] + environment.filter { !$0.hasPrefix("\(Self.name)=") }
+  }
+}
+
+enum PidFile {
+  /// The process that a file names; nil where there is no such file, or no such process.
+  static func read(_ path: String) -> ProcessIdentity? {
+    guard let text = readSmallFile(path), let pid = Int32(text.prefix { $0 != "\n" }), pid > 1 else { return nil }
+    return ProcessIdentity(pid: pid)
   }
 }
 

@@ -144,4 +144,45 @@ struct NetlinkRequest {
     for _ in 0..<3 { request.append8(0) }
     return request.finished()
   }
+
+  // MARK: Links that come and go
+
+  /// Makes a pair of virtual Ethernet links, one of that name and one that the kernel names (RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL).
+  static func newPair(name: String) -> [UInt8] {
+    var request = NetlinkRequest(type: 16, flags: 0x605)
+    for _ in 0..<4 { request.append32(0) }
+    request.append(attribute: 3, Array(name.utf8) + [0])  // IFLA_IFNAME
+    // IFLA_LINKINFO with IFLA_INFO_KIND inside.
+    var kind: [UInt8] = [8, 0, 1, 0]
+    kind += Array("veth".utf8)
+    request.append(attribute: 18 | 0x8000, kind)
+    return request.finished()
+  }
+
+  /// RTM_DELLINK
+  static func deleteLink(index: UInt32) -> [UInt8] {
+    var request = NetlinkRequest(type: 17, flags: 0x5)
+    request.append32(0)
+    request.append32(index)
+    for _ in 0..<2 { request.append32(0) }
+    return request.finished()
+  }
+
+  /// RTM_NEWADDR with a prefix length of 32
+  static func newAddress(_ address: IPv4Address, index: UInt32) -> [UInt8] {
+    var request = NetlinkRequest(type: 20, flags: 0x605)
+    for byte: UInt8 in [2, 32, 0, 0] { request.append8(byte) }  // AF_INET, prefix length, flags, scope
+    request.append32(index)
+    let bytes = withUnsafeBytes(of: address.rawValue.bigEndian) { Array($0) }
+    request.append(attribute: 1, bytes)  // IFA_ADDRESS
+    request.append(attribute: 2, bytes)  // IFA_LOCAL
+    return request.finished()
+  }
+
+  private mutating func append(attribute type: UInt16, _ value: [UInt8]) {
+    append16(UInt16(4 + value.count))
+    append16(type)
+    for byte in value { append8(byte) }
+    for _ in 0..<((4 - value.count % 4) % 4) { append8(0) }
+  }
 }

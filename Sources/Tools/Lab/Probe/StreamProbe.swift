@@ -3,26 +3,23 @@ import CLinux
 import Glibc
 import Linux
 
-/// The client's TCP: a connect every 5 ms, requests on kept and on new connections, and long-lived connections on which eight bytes
-/// go and come back ten times a second. All on one thread, paced by a tick of a millisecond.
+/// The client's TCP: a connect every 5 ms, requests on kept and on new connections, and long-lived connections. All on one thread, paced
+/// by a tick of a millisecond. Says `open` on its output when the long-lived connections are.
 final class StreamProbe {
   static let connectInterval = Duration.milliseconds(5)
   static let requestPause = Duration.milliseconds(2)
   static let freshInterval = Duration.milliseconds(10)
-  static let echoInterval = Duration.milliseconds(100)
   static let timeout = Duration.seconds(1)
-  /// A long-lived connection that is silent for that long is taken for broken.
-  static let silence = Duration.seconds(2)
   static let keptStreams = 4
 
-  private(set) var samples: [Sample] = []
+  private var own: [Sample] = []
+  private let longLived: LongLived?
   private let specification: ProbeSpecification
   private let reactor: Reactor
   private let request: [UInt8]
   private let lastRequest: [UInt8]
   private var attempts: [Int32: Attempt] = [:]
   private var streams: [Stream] = []
-  private var echoes: [Echo] = []
   private var nextConnect: Instant
   private var nextFresh: Instant
   private var tick: Instant
@@ -55,23 +52,6 @@ final class StreamProbe {
     init(next: Instant) { self.next = next }
   }
 
-  private final class Echo {
-    let number: UInt16
-    var descriptor: Int32 = -1
-    var registration: Reactor.Registration?
-    var isConnected = false
-    var sent: UInt32 = 0
-    var received: [UInt8] = []
-    var expected: [UInt8] = []
-    var lastHeard: Instant
-    var next: Instant
-    init(number: UInt16, next: Instant) {
-      self.number = number
-      self.next = next
-      lastHeard = next
-    }
-  }
-
   init(_ specification: ProbeSpecification) throws {
     self.specification = specification
     reactor = try Reactor()
@@ -81,14 +61,17 @@ final class StreamProbe {
     lastRequest = Array("GET / HTTP/1.1\r\nHost: \(name)\r\nUser-Agent: roost-lab\r\nConnection: close\r\n\r\n".utf8)
     let now = Clock.now()
     (nextConnect, nextFresh, tick, nextSweep) = (now, now, now, now)
-    guard specification.service != nil else { return }
-    for index in 0..<Self.keptStreams { streams.append(Stream(next: now + .microseconds(500 * Int64(index)))) }
-    for index in 0..<max(0, min(specification.connections, 10_000)) {
-      // Spread over the interval, so that they do not all send at once.
-      let offset = Self.echoInterval * Double(index) / Double(max(1, specification.connections))
-      echoes.append(Echo(number: UInt16(index), next: now + offset))
+    guard let service = specification.service else {
+      longLived = nil
+      return
     }
+    longLived = LongLived(
+      specification.connections, of: service, from: specification.sources.map { Endpoint(address: $0, port: 0) },
+      on: reactor)
+    for index in 0..<Self.keptStreams { streams.append(Stream(next: now + .microseconds(500 * Int64(index)))) }
   }
+
+  var samples: [Sample] { own + (longLived?.samples ?? []) }
 
   /// Until the input ends.
   func run() throws {
@@ -96,6 +79,8 @@ final class StreamProbe {
     try reactor.register(0, .readable) { [self] _ in
       if read(0, &buffer, buffer.count) <= 0 { isOver = true }
     }
+    let announce = { _ = writeAll(1, Array("open\n".utf8)) }
+    if let longLived { longLived.onOpen = announce } else { announce() }
     while !isOver {
       try reactor.turn(deadline: { self.tick }, onDeadline: { self.act(at: $0) })
     }
@@ -116,7 +101,7 @@ final class StreamProbe {
       begin(.freshRequest, service, now)
     }
     for stream in streams where stream.start == nil && now >= stream.next { send(stream, service, now) }
-    for echo in echoes where now >= echo.next { send(echo, service, now) }
+    longLived?.act(at: now)
     if now >= nextSweep {
       nextSweep = now + .milliseconds(20)
       sweep(now)
@@ -129,10 +114,6 @@ final class StreamProbe {
     for stream in streams {
       if let start = stream.start, now - start > Self.timeout { fail(stream, now) }
     }
-    for echo in echoes where echo.isConnected && now - echo.lastHeard > Self.silence { breakDown(echo, .silent, now) }
-    for echo in echoes where !echo.isConnected && echo.descriptor >= 0 && now - echo.lastHeard > Self.timeout {
-      drop(echo, now)
-    }
   }
 
   // MARK: Single attempts
@@ -140,7 +121,7 @@ final class StreamProbe {
   private func begin(_ kind: Sample.Kind, _ service: Endpoint, _ now: Instant) {
     let descriptor = service.connecting(SOCK_STREAM)
     guard descriptor >= 0 else {
-      samples.append(Sample(kind: kind, start: now, duration: nil))
+      own.append(Sample(kind: kind, start: now, duration: nil))
       return
     }
     guard
@@ -172,7 +153,7 @@ final class StreamProbe {
     reactor.unregister(attempt.registration)
     close(descriptor)
     attempts[descriptor] = nil
-    samples.append(Sample(kind: attempt.kind, start: attempt.start, duration: end.map { $0 - attempt.start }))
+    own.append(Sample(kind: attempt.kind, start: attempt.start, duration: end.map { $0 - attempt.start }))
   }
 
   // MARK: Kept connections
@@ -205,14 +186,14 @@ final class StreamProbe {
     guard count > 0 else { return fail(stream, now) }
     guard let start = stream.start, let isGood = stream.response.take(buffer[..<count]) else { return }
     guard isGood else { return fail(stream, now) }
-    samples.append(Sample(kind: .request, start: start, duration: now - start))
+    own.append(Sample(kind: .request, start: start, duration: now - start))
     stream.start = nil
     stream.next = now + Self.requestPause
   }
 
   /// A break between two requests is no failure of a request: the next one goes over a new connection.
   private func fail(_ stream: Stream, _ now: Instant) {
-    if let start = stream.start { samples.append(Sample(kind: .request, start: start, duration: nil)) }
+    if let start = stream.start { own.append(Sample(kind: .request, start: start, duration: nil)) }
     if let registration = stream.registration { reactor.unregister(registration) }
     if stream.descriptor >= 0 { close(stream.descriptor) }
     stream.descriptor = -1
@@ -220,69 +201,6 @@ final class StreamProbe {
     stream.isConnected = false
     stream.start = nil
     stream.next = now + .milliseconds(10)
-  }
-
-  // MARK: Long-lived connections
-
-  private func send(_ echo: Echo, _ service: Endpoint, _ now: Instant) {
-    echo.next = now + Self.echoInterval
-    guard echo.descriptor >= 0 else { return open(echo, service, now) }
-    guard echo.isConnected else { return }
-    let bytes =
-      [UInt8(ascii: "e"), UInt8(ascii: "c")] + withUnsafeBytes(of: echo.number) { Array($0) }
-      + withUnsafeBytes(of: echo.sent) { Array($0) }
-    echo.sent &+= 1
-    echo.expected += bytes
-    if !writeAll(echo.descriptor, bytes) { breakDown(echo, .reset, now) }
-  }
-
-  private func open(_ echo: Echo, _ service: Endpoint, _ now: Instant) {
-    let descriptor = service.connecting(SOCK_STREAM)
-    guard descriptor >= 0 else { return }
-    echo.descriptor = descriptor
-    echo.lastHeard = now
-    echo.expected = []
-    echo.registration = try? reactor.register(descriptor, .writable) { [self] _ in proceed(echo) }
-  }
-
-  private func proceed(_ echo: Echo) {
-    let now = Clock.now()
-    if !echo.isConnected {
-      guard socketError(echo.descriptor) == 0, let registration = echo.registration else { return drop(echo, now) }
-      echo.isConnected = true
-      echo.lastHeard = now
-      try? reactor.modify(registration, .readable)
-      samples.append(Sample(kind: .opened, number: echo.number, start: now, duration: .zero))
-      return
-    }
-    let count = read(echo.descriptor, &buffer, buffer.count)
-    if count < 0, errno == EAGAIN || errno == EINTR { return }
-    if count <= 0 { return breakDown(echo, count < 0 ? .reset : .closed, now) }
-    echo.lastHeard = now
-    guard count <= echo.expected.count, echo.expected.prefix(count).elementsEqual(buffer[..<count]) else {
-      return breakDown(echo, .wrong, now)
-    }
-    echo.expected.removeFirst(count)
-  }
-
-  private func breakDown(_ echo: Echo, _ cause: Sample.Break, _ now: Instant) {
-    samples.append(Sample(kind: .broken, detail: cause.rawValue, number: echo.number, start: now, duration: nil))
-    drop(echo, now)
-  }
-
-  private func drop(_ echo: Echo, _ now: Instant) {
-    if let registration = echo.registration { reactor.unregister(registration) }
-    if echo.descriptor >= 0 { close(echo.descriptor) }
-    echo.descriptor = -1
-    echo.registration = nil
-    echo.isConnected = false
-    echo.lastHeard = now
-  }
-
-  private func socketError(_ descriptor: Int32) -> Int32 {
-    var code: Int32 = 0
-    var length = socklen_t(MemoryLayout<Int32>.size)
-    return getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &code, &length) == 0 ? code : errno
   }
 }
 

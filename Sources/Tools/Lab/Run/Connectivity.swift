@@ -53,6 +53,11 @@ struct OwnershipTimeline: Sendable {
     return nodes.filter { holders.contains($0) && !state.dead.contains($0) }
   }
 
+  /// How often a node took an address, of any VIP: where nothing is broken, each is a false failover or the way back from one.
+  func takes(from start: Instant, to end: Instant) -> Int {
+    changes.count { $0.isHeld && start < $0.time && $0.time < end }
+  }
+
   /// Of the address that fared worst.
   func figures(from start: Instant, to end: Instant) -> Figures {
     var worst = Figures()

@@ -14,12 +14,20 @@ struct Evaluation {
   let nodes: [String]
   /// What the owner said of a backend when it was asked for an expectation, by the expectation's index.
   let answers: [Int: (backend: String?, isUp: Bool)]
+  let usage: [ScenarioReport.Usage]
+  /// When what didn't change spoke out of turn; nil where nobody listened.
+  let outOfTurn: [Instant]?
 
   func outcome(repetition: Int) -> RunOutcome {
     RunOutcome(
-      steps: moments.indices.map { figures(of: $0, repetition: repetition) },
+      steps: moments.isEmpty
+        ? [figures(of: nil, repetition: repetition)] : moments.indices.map { figures(of: $0, repetition: repetition) },
+      usage: usage,
       verdicts: verdicts(),
-      changes: timeline.changes.filter { zero <= $0.time && $0.time <= end }.map {
+      // Of the VIP that the story is about: of hundreds, their number is told.
+      changes: timeline.changes.filter {
+        zero <= $0.time && $0.time <= end && timeline.addresses.contains($0.address)
+      }.map {
         ScenarioReport.Change(
           repetition: repetition, atMs: rounded($0.time - zero), node: $0.host, address: $0.address.description,
           isHeld: $0.isHeld)
@@ -34,41 +42,34 @@ struct Evaluation {
     return record.longestGap(from: zero, to: first)
   }
 
-  private func serviceOutage(of step: Int) -> Duration? {
-    let window = window(of: step)
-    guard let gap = record.longestServiceGap(from: window.start, to: window.end), let first = moments.first else {
-      return nil
-    }
-    return max(.zero, gap - (record.longestServiceGap(from: zero, to: first) ?? .zero))
-  }
-
-  /// From a step to the next one that came later, or to the end.
-  private func window(of step: Int) -> (start: Instant, end: Instant) {
+  /// From a step to the next one that came later, or to the end; without a step, all of it.
+  private func window(of step: Int?) -> (start: Instant, end: Instant) {
+    guard let step else { return (zero, end) }
     let start = moments[step]
     let at = scenario.steps[step].at
     let next = moments.indices.first { $0 > step && scenario.steps[$0].at > at }
     return (start, next.map { moments[$0] } ?? end)
   }
 
-  private func outage(of step: Int) -> Duration {
-    let window = window(of: step)
-    return max(.zero, record.longestGap(from: window.start, to: window.end) - noiseFloor)
-  }
-
-  private func figures(of step: Int, repetition: Int) -> ScenarioReport.StepFigures {
+  private func figures(of step: Int?, repetition: Int) -> ScenarioReport.StepFigures {
     let (start, end) = window(of: step)
     let counts = record.counts(from: start, to: end)
     let owners = timeline.figures(from: start, to: end)
+    let gap = record.longestGap(from: start, to: end)
+    let calmService = moments.first.flatMap { record.longestServiceGap(from: zero, to: $0) } ?? .zero
+    let serviceOutage = record.longestServiceGap(from: start, to: end).map { max(.zero, $0 - calmService) }
     return ScenarioReport.StepFigures(
-      repetition: repetition, fault: scenario.steps[step].action.word, atMs: rounded(start - zero),
-      outageMs: rounded(outage(of: step)), gapMs: rounded(record.longestGap(from: start, to: end)),
-      serviceOutageMs: serviceOutage(of: step).map(rounded),
+      repetition: repetition, fault: step.map { scenario.steps[$0].action.word } ?? ScenarioReport.calm,
+      atMs: rounded(start - zero), lengthMs: rounded(end - start),
+      outageMs: rounded(max(.zero, gap - noiseFloor)), gapMs: rounded(gap), serviceOutageMs: serviceOutage.map(rounded),
       noiseFloorMs: rounded(noiseFloor), proberStallMs: counts.stall > .zero ? rounded(counts.stall) : nil,
-      probesLost: counts.probesLost, twoOwnersMs: rounded(owners.twoOwners),
+      probes: counts.probes, probesLost: counts.probesLost, twoOwnersMs: rounded(owners.twoOwners),
       longestTwoOwnersMs: rounded(owners.longestTwoOwners), noOwnerMs: rounded(owners.noOwner),
-      ownersAtEnd: timeline.owners(at: end), connects: counts.connects, connectsFailed: counts.connectsFailed,
-      requests: counts.requests, requestsFailed: counts.requestsFailed,
-      connectionsOpen: record.connectionsOpen(at: start), connectionsBroken: counts.connectionsBroken)
+      takes: timeline.takes(from: start, to: end), ownersAtEnd: timeline.owners(at: end),
+      darkMs: rounded(record.lastGap(from: start, to: end)), connects: counts.connects,
+      connectsFailed: counts.connectsFailed, requests: counts.requests, requestsFailed: counts.requestsFailed,
+      connectionsOpen: record.connectionsOpen(at: start), connectionsBroken: counts.connectionsBroken,
+      outOfTurn: outOfTurn.map { $0.count { start <= $0 && $0 < end } })
   }
 
   /// To a microsecond.
@@ -121,6 +122,8 @@ struct Evaluation {
       sinceZero($0.lowerBound..<($0.upperBound - noiseFloor))
     }
     seen.brokenConnections = record.breaks.map { $0 - zero }.filter { $0 >= .zero }
+    seen.outOfTurn = outOfTurn.map { $0.map { $0 - zero } }
+    seen.failedConnections = record.failedConnects.map { $0 - zero }.filter { $0 >= .zero }
     seen.failedRequests = record.failedRequests.map { $0 - zero }.filter { $0 >= .zero }
     return seen
   }

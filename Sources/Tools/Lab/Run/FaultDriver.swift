@@ -1,4 +1,5 @@
 import Basis
+import Configuration
 import Glibc
 import Linux
 import Scenario
@@ -6,101 +7,78 @@ import Wire
 
 /// Does to a lab what the steps of a scenario say, and knows what is broken at any time.
 final class FaultDriver {
-  private let machines: Machines
-  private let cabling: Cabling
+  let machines: Machines
+  let cabling: Cabling
   private let monitor: AddressMonitor
   /// The scenario's lb1, lb2, … and app1, app2, …, by the names that they have in this lab.
   let nodes: [String]
   let backends: [String]
-  private let addresses: [IPAddress]
-  private let interfaces: [(node: String, name: String)]
+  /// The VIP that the story is about.
+  let vip: Configuration.VIP
 
   private(set) var history: [(time: Instant, state: Connectivity)] = []
-  private var state = Connectivity()
-  private var lossy: [Cabling.Pair: Double] = [:]
+  var state = Connectivity()
+  var rules = Cabling.Rules()
   private var pulled: Set<String> = []
-  private(set) var stalled: Set<String> = []
+  /// What stands still on each node.
+  private(set) var stalled: [String: [ProcessIdentity]] = [:]
+  var disturbances: [String: [Disturbance]] = [:]
+  var errands: [Errand] = []
+  var errandCount = 0
+  var onStandby: Set<String> = []
+  var hasMoved = false
+  /// Interfaces that are not what they were.
+  var renamed: [String: (name: String, now: String)] = [:]
+  var removed: Set<String> = []
 
   init(
     machines: Machines, cabling: Cabling, monitor: AddressMonitor, nodes: [String], backends: [String],
-    addresses: [IPAddress]
+    vip: Configuration.VIP
   ) {
     self.machines = machines
     self.cabling = cabling
     self.monitor = monitor
     self.nodes = nodes
     self.backends = backends
-    self.addresses = addresses
-    interfaces = machines.cluster.topology.hosts(.node).flatMap { host in host.interfaces.map { (host.name, $0.name) } }
+    self.vip = vip
   }
 
   func forgetHistory() { history = [(Clock.now(), state)] }
-
-  /// What the lab can do on no machine, said before anything is built.
-  static func refuseDelay(_ scenario: Scenario) throws(LabError) {
-    for step in scenario.steps {
-      guard case .delay = step.action else { continue }
-      throw LabError(
-        .usage,
-        "\(scenario.name).scenario:\(step.line): the lab can't delay packets (that needs netem in the kernel); `roost simulate` can"
-      )
-    }
-  }
-
-  /// What this lab has no means for, said before a scenario is told.
-  static func check(_ scenario: Scenario, nodes: Int, backends: Int) throws(LabError) {
-    try refuseDelay(scenario)
-    for step in scenario.steps {
-      switch step.action {
-      case .partition, .oneWay, .loss: try Cabling.checkFilter()
-      default: break
-      }
-    }
-    guard scenario.nodes <= nodes else {
-      throw LabError(
-        .usage, "the scenario \(scenario.name) is about \(scenario.nodes) nodes; the configuration has \(nodes)")
-    }
-    let used = scenario.steps.compactMap { step -> Int? in
-      switch step.action {
-      case .backendKill(let index), .backendStart(let index): index
-      default: nil
-      }
-    }.max()
-    if let used, used >= backends {
-      throw LabError(
-        .usage, "the scenario \(scenario.name) is about app\(used + 1); the first service has \(backends) backends")
-    }
-  }
 
   func perform(_ action: Action) throws(LabError) {
     switch action {
     case .stop(let who): for node in resolve(who) { machines.signalDaemon(node, SIGTERM) }
     case .kill(let who): for node in resolve(who) { machines.killDaemon(node) }
-    case .stall(let who, _): for node in resolve(who) { stall(node) }
-    case .nodeDead(let who): for node in resolve(who) { try die(node) }
-    case .linkDown(let who):
+    case .killAll(let who): for node in resolve(who) { try killAll(node) }
+    case .guardianKill(let who): for node in resolve(who) { try theGuardian(of: node).signal(SIGKILL) }
+    case .stall(let who, _): for node in resolve(who) { stall(node, machines.daemonProcesses(node)) }
+    case .stallAll(let who, _):
       for node in resolve(who) {
-        try cabling.setCarrier(node, false)
-        pulled.insert(node)
-        state.isolated.insert(node)
+        let guardian = machines.daemon(of: node) == .roost ? [try theGuardian(of: node)] : []
+        stall(node, machines.daemonProcesses(node) + guardian)
       }
+    case .nodeDead(let who): for node in resolve(who) { try die(node) }
+    case .linkDown(let who): for node in resolve(who) { try pull(node) }
     case .linkCut(let who):
       for node in resolve(who) {
         try cabling.setForwarding(node, false)
         state.isolated.insert(node)
       }
-    case .partition(let groups): try partition(groups)
-    case .oneWay(let from, let to):
-      for pair in pairs(from, to, bothWays: false) { state.cut.insert(pair) }
-      try setPaths()
-    case .loss(let path, let share):
-      for pair in pairs(path.from, path.to, bothWays: path.bothWays) {
-        if share >= 1 { state.cut.insert(pair) } else { lossy[pair] = share }
-      }
-      try setPaths()
-    case .delay: throw LabError(.usage, "the lab can't delay packets; `roost simulate` can")
+    case .partition, .oneWay, .loss, .linkPeersCut: try breakPaths(action)
+    case .delay, .clockJump: throw LabError(.usage, "the lab can't do `\(action.word)`; `roost simulate` can")
     case .start(let who): for node in resolve(who) { try start(node) }
     case .restart(let who): for node in resolve(who) { try restart(node) }
+    case .move(let target): try move(to: target.flatMap { resolve($0).first })
+    case .standby(let who): for node in resolve(who) { try standby(node) }
+    case .resume(let who): for node in resolve(who) { try resumeService(node) }
+    case .reload(let who, let change): for node in resolve(who) { try reload(node, change) }
+    case .rogueAdvert(let priority, _): try startRogue(priority)
+    case .rtnlBusy: try startChurn()
+    case .hog: try startHogs()
+    case .addressRemoved(let who): for node in resolve(who) { try removeAddresses(of: node) }
+    case .interfaceRenamed(let who): for node in resolve(who) { try renameInterface(of: node) }
+    case .interfaceRemoved(let who): for node in resolve(who) { try removeInterface(of: node) }
+    case .interfaceRecreated(let who): for node in resolve(who) { try recreateInterface(of: node) }
     case .heal: try heal()
     case .backendKill(let index): if backends.indices.contains(index) { machines.killServer(backends[index]) }
     case .backendStart(let index): if backends.indices.contains(index) { try machines.startServer(backends[index]) }
@@ -108,21 +86,28 @@ final class FaultDriver {
     history.append((Clock.now(), state))
   }
 
-  /// Ends a stall; nothing happens to a node that is not stalled.
-  func resume(_ node: String) {
-    guard stalled.remove(node) != nil else { return }
-    for process in machines.daemonProcesses(node) { process.signal(SIGCONT) }
+  /// What the action began is over, if it is one that ends by itself; nothing happens where it is over already.
+  func end(_ action: Action) throws(LabError) {
+    switch action {
+    case .stall, .stallAll: for node in stalled.keys.sorted() { awake(node) }
+    case .rogueAdvert, .rtnlBusy, .hog: try endDisturbances(action.word)
+    default: break
+    }
   }
 
   /// Every fault undone.
   func heal() throws(LabError) {
+    rules = Cabling.Rules()
     state.cut = []
-    lossy = [:]
     try setPaths()
-    for node in stalled.sorted() { resume(node) }
+    disturbances = [:]
+    for node in stalled.keys.sorted() { awake(node) }
+    for node in nodes { try recreateInterface(of: node) }
     for host in state.isolated.union(state.dead).sorted() where !state.dead.contains(host) { try rejoin(host) }
     for node in nodes { try start(node) }
     for backend in backends where !machines.isServing(backend) { try machines.startServer(backend) }
+    for node in onStandby.sorted() { try resumeService(node) }
+    for node in try machines.restoreConfigurations() { try tellToReload(node) }
   }
 
   // MARK: Selectors
@@ -138,45 +123,32 @@ final class FaultDriver {
   }
 
   private var owners: [String] {
-    nodes.filter { !state.dead.contains($0) && monitor.holds($0, anyOf: addresses) }
+    nodes.filter { !state.dead.contains($0) && monitor.holds($0, anyOf: vip.addresses) }
   }
 
-  private func pairs(_ from: Selector, _ to: Selector, bothWays: Bool) -> [Cabling.Pair] {
-    var pairs: [Cabling.Pair] = []
-    let sources = resolve(from), targets = resolve(to)
-    for source in sources {
-      for target in targets where source != target {
-        pairs.append(Cabling.Pair(from: source, to: target))
-        if bothWays { pairs.append(Cabling.Pair(from: target, to: source)) }
-      }
+  // MARK: Processes
+
+  private func theGuardian(of node: String) throws(LabError) -> ProcessIdentity {
+    guard let guardian = machines.guardian(node) else {
+      throw LabError(
+        .failed, "no guardian runs on \(node): \(machines.cluster.folder.stateFolder(node))/guardian.pid names none")
     }
-    return pairs
+    return guardian
   }
 
-  // MARK: Faults
-
-  private func partition(_ selectors: [[Selector]]) throws(LabError) {
-    var groups = selectors.map { $0.flatMap(resolve) }
-    let named = Set(groups.joined())
-    for index in selectors.indices where selectors[index].contains(.rest) {
-      groups[index] += nodes.filter { !named.contains($0) }
-    }
-    for (index, group) in groups.enumerated() {
-      for other in groups[(index + 1)...] {
-        for (from, to) in group.flatMap({ from in other.map { (from, $0) } }) {
-          state.cut.insert(Cabling.Pair(from: from, to: to))
-          state.cut.insert(Cabling.Pair(from: to, to: from))
-        }
-      }
-    }
-    try setPaths()
+  /// Both, or it would not be what the story says; keepalived has only itself.
+  private func killAll(_ node: String) throws(LabError) {
+    if machines.daemon(of: node) == .roost { _ = try theGuardian(of: node) }
+    machines.killDaemon(node, withGuardian: true)
   }
 
-  private func setPaths() throws(LabError) { try cabling.setPaths(cut: state.cut, lossy: lossy) }
+  private func stall(_ node: String, _ processes: [ProcessIdentity]) {
+    for process in processes { process.signal(SIGSTOP) }
+    stalled[node] = processes
+  }
 
-  private func stall(_ node: String) {
-    for process in machines.daemonProcesses(node) { process.signal(SIGSTOP) }
-    stalled.insert(node)
+  private func awake(_ node: String) {
+    for process in stalled.removeValue(forKey: node) ?? [] { process.signal(SIGCONT) }
   }
 
   /// The processes are looked up first, so that link and processes go within microseconds.
@@ -185,12 +157,18 @@ final class FaultDriver {
     try cabling.setForwarding(node, false)
     for process in processes { process.signal(SIGSTOP) }
     for process in processes { process.signal(SIGKILL) }
-    stalled.remove(node)
+    stalled[node] = nil
     state.dead.insert(node)
     state.isolated.insert(node)
   }
 
-  private func rejoin(_ node: String) throws(LabError) {
+  private func pull(_ node: String) throws(LabError) {
+    try cabling.setCarrier(node, false)
+    pulled.insert(node)
+    state.isolated.insert(node)
+  }
+
+  func rejoin(_ node: String) throws(LabError) {
     if pulled.remove(node) != nil { try cabling.setCarrier(node, true) } else { try cabling.setForwarding(node, true) }
     state.isolated.remove(node)
   }
@@ -203,12 +181,13 @@ final class FaultDriver {
       try rejoin(node)
       state.dead.remove(node)
     }
-    if stalled.contains(node) { return }
+    if stalled[node] != nil { return }
     try machines.startDaemon(node)
   }
 
   private func forgetAddresses(of node: String) throws(LabError) {
-    let names = interfaces.filter { $0.node == node }.map(\.name)
+    let names = machines.cluster.topology.host(node)?.interfaces.map(\.name) ?? []
+    let addresses = machines.cluster.configuration.vips.flatMap(\.addresses)
     let commands = names.flatMap { name in
       addresses.map { "address del \($0)/\($0.family == .ipv4 ? 32 : 128) dev \(name)" }
     }

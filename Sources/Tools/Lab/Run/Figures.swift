@@ -52,6 +52,18 @@ struct ClientRecord: Sendable {
       .map { $0.start + Self.underWay }
   }
 
+  /// When connects failed; one that was under way at a step belongs to that step.
+  var failedConnects: [Instant] {
+    samples.filter { $0.kind == .connect && $0.duration == nil }.map { $0.start + Self.underWay }
+  }
+
+  /// From the last answered datagram of the stretch to its end: long where nothing answers any more.
+  func lastGap(from start: Instant, to end: Instant) -> Duration {
+    let index = Self.first(of: answers, after: end)
+    let last = index > 0 ? max(answers[index - 1], start) : start
+    return max(.zero, end - last)
+  }
+
   private static func first(of answers: [Instant], after time: Instant) -> Int {
     var low = 0
     var high = answers.count
@@ -63,6 +75,7 @@ struct ClientRecord: Sendable {
   }
 
   struct Counts: Sendable, Hashable {
+    var probes = 0
     var probesLost = 0
     var connects = 0
     var connectsFailed = 0
@@ -83,7 +96,9 @@ struct ClientRecord: Sendable {
     for sample in samples {
       let begun = sample.start
       switch sample.kind {
-      case .datagram: if start <= begun, begun < end, sample.duration == nil { counts.probesLost += 1 }
+      case .datagram where start <= begun && begun < end:
+        counts.probes += 1
+        if sample.duration == nil { counts.probesLost += 1 }
       case .connect where Self.counts(begun, start, end):
         counts.connects += 1
         if sample.duration == nil { counts.connectsFailed += 1 }

@@ -20,10 +20,13 @@ final class Session {
   private let connections: Int
 
   init(
-    _ configuration: Configuration, file: String?, in root: String, programs: Programs, keepalived: Set<String>,
-    connections: Int, interrupt: Interrupt
+    _ plan: LabPlan, in root: String, programs: Programs, keepalived: Set<String>, connections: Int,
+    interrupt: Interrupt
   ) throws(LabError) {
-    cluster = try Cluster(configuration, in: root, kind: .run, file: file)
+    let configuration = try plan.configuration()
+    cluster = try Cluster(
+      configuration, in: root, kind: .run, file: plan.file,
+      clientAddresses: 1 + connections / Session.connectionsPerAddress, hasStranger: plan.hasStranger)
     self.interrupt = interrupt
     self.programs = programs
     self.connections = connections
@@ -34,48 +37,35 @@ final class Session {
     }
     self.vip = vip
     machines = try Machines(
-      cluster, programs: programs, configurationFile: try Session.configurationFile(file, configuration, cluster),
+      cluster, programs: programs, configuration: try plan.nodeConfiguration(in: cluster.folder.path),
       keepalived: keepalived)
     let hosts = cluster.topology.hosts(.node).map { [cluster] in
       (name: $0.name, namespace: cluster.namespace(of: $0.name))
     }
-    monitor = try AddressMonitor(hosts: hosts, addresses: vip.addresses)
+    monitor = try AddressMonitor(hosts: hosts, addresses: configuration.vips.flatMap(\.addresses))
     let preferred = vip.prefer + configuration.cluster.nodes.map(\.name).filter { !vip.prefer.contains($0) }
     let backends = (service?.backends ?? []).compactMap { [cluster] in cluster.topology.host(holding: $0.address)?.name
     }
     driver = FaultDriver(
       machines: machines, cabling: try Cabling(topology: cluster.topology, namespace: cluster.manifest.switchNamespace),
-      monitor: monitor, nodes: preferred, backends: backends, addresses: vip.addresses)
+      monitor: monitor, nodes: preferred, backends: backends, vip: vip)
     try machines.startAll()
   }
 
-  /// The built-in configuration becomes a file of the lab.
-  private static func configurationFile(
-    _ file: String?, _ configuration: Configuration, _ cluster: Cluster
-  ) throws(LabError) -> String {
-    if let file { return file }
-    guard case .vrrp(let router)? = configuration.vips.first?.election else {
-      throw LabError(.usage, "a configuration without a file must be the built-in one")
-    }
-    let path = "\(cluster.folder.path)/roost.yaml"
-    let text = DemoConfiguration.text(
-      nodes: configuration.cluster.nodes.count, backends: configuration.services.first?.backends.count ?? 0,
-      interval: router.interval)
-    guard (try? Data(text.utf8).write(to: URL(filePath: path))) != nil else {
-      throw LabError(.failed, "\(path) can't be written")
-    }
-    return path
-  }
+  /// More from one address, run after run, and the kernel would run out of ports that nobody has used within the last minute.
+  private static let connectionsPerAddress = 2000
 
   var nodeCount: Int { driver.nodes.count }
   var backendCount: Int { driver.backends.count }
 
-  private var interval: Duration {
-    if case .vrrp(let router) = vip.election { return router.interval }
-    return .seconds(1)
+  private var router: Configuration.Router? {
+    if case .vrrp(let router) = vip.election { return router }
+    return nil
   }
 
-  private var primaryAddress: IPAddress { vip.addresses.first ?? DemoConfiguration.vip }
+  private var interval: Duration { router?.interval ?? .seconds(1) }
+
+  fileprivate var primaryAddress: IPAddress { vip.addresses.first ?? DemoConfiguration.vip }
 
   func remove() {
     monitor.stop()
@@ -87,6 +77,9 @@ final class Session {
   /// Until the preferred node, and no other, owns the VIP, the service answers the client, and every backend is up.
   func settle() throws(LabError) {
     try driver.heal()
+    try driver.finishErrands()
+    try driver.moveHome()
+    if router?.preempt == false { try driver.perform(.restart(.owner)) }
     let deadline = Clock.now() + .seconds(20) + interval * 10
     try hold(until: deadline, "no node, or the wrong one, owns \(primaryAddress)") { () throws(LabError) in
       self.isOwnedAsPreferred
@@ -110,7 +103,10 @@ final class Session {
   }
 
   private var isOwnedAsPreferred: Bool {
-    vip.addresses.allSatisfy { monitor.holders(of: $0) == Array(driver.nodes.prefix(1)) }
+    cluster.configuration.vips.allSatisfy { vip in
+      let home = vip.prefer.first ?? driver.nodes.first
+      return vip.addresses.allSatisfy { monitor.holders(of: $0) == [home].compactMap { $0 } }
+    }
   }
 
   private func hold(
@@ -194,7 +190,8 @@ final class Session {
 
   private enum Deed {
     case step(Int)
-    case resume(String)
+    case end(Action)
+    case measure
     case ask(expectation: Int, backend: Int, isUp: Bool)
   }
 
@@ -205,11 +202,15 @@ final class Session {
     say("waiting until \(driver.nodes.first ?? "a node") owns \(primaryAddress)")
     try settle()
     let prober = try startProber()
-    // The long-lived connections are made, and the noise floor is measured, before time zero and until the first step.
+    let watch = try watch(for: scenario)
+    try prober.awaitConnections()
+    // The noise floor is measured from time zero until the first step.
     try interrupt.wait(.milliseconds(400))
     driver.forgetHistory()
     let zero = Clock.now()
     var moments: [Instant] = []
+    let meters = meters()
+    var usage: [ScenarioReport.Usage] = []
     var answers: [Int: (backend: String?, isUp: Bool)] = [:]
     var agenda: [(at: Instant, deed: Deed)] = scenario.steps.indices.map { (zero + scenario.steps[$0].at, .step($0)) }
     for (index, expectation) in scenario.expectations.enumerated() {
@@ -222,6 +223,9 @@ final class Session {
           ))
       }
     }
+    // Reading how much memory a process has holds that process up for a moment: not while something is timed.
+    let calm = scenario.steps.first?.at ?? scenario.end
+    agenda.append((zero + calm - min(calm / 2, .milliseconds(200)), .measure))
     while let next = agenda.indices.min(by: { (agenda[$0].at, $0) < (agenda[$1].at, $1) }) {
       let (at, deed) = agenda.remove(at: next)
       try interrupt.wait(until: at)
@@ -231,10 +235,9 @@ final class Session {
         say("\(step.action.word), then watching for \(seconds(scenario.window(of: index)))")
         moments.append(Clock.now())
         try driver.perform(step.action)
-        if case .stall(_, let duration) = step.action {
-          for node in driver.stalled { agenda.append((at + duration, .resume(node))) }
-        }
-      case .resume(let node): driver.resume(node)
+        if let length = step.action.length { agenda.append((at + length, .end(step.action))) }
+      case .end(let action): try driver.end(action)
+      case .measure: usage = readings(of: meters, repetition: repetition)
       case .ask(let index, let backend, let isUp):
         let state = ownerSays(backend: backend)
         if answers[index].map({ ($0.backend == "up") == $0.isUp }) ?? true { answers[index] = (state, isUp) }
@@ -243,12 +246,47 @@ final class Session {
     try interrupt.wait(until: zero + scenario.end)
     let end = Clock.now()
     let record = ClientRecord(try prober.finish())
+    try driver.finishErrands()
     let evaluation = Evaluation(
       scenario: scenario, interval: interval, zero: zero, end: end, moments: moments, record: record,
       timeline: OwnershipTimeline(
         addresses: vip.addresses, nodes: driver.nodes, changes: monitor.changes, connectivity: driver.history),
-      nodes: driver.nodes, answers: answers)
+      nodes: driver.nodes, answers: answers, usage: usage,
+      outOfTurn: watch.map { outOfTurn(scenario).moments(in: $0.finish()) })
     return evaluation.outcome(repetition: repetition)
+  }
+
+  /// Only where a configuration is read again does it matter what is said out of turn, and only multicast is heard.
+  private func watch(for scenario: Scenario) throws(LabError) -> PacketWatch? {
+    guard router?.peers == .multicast, scenario.steps.contains(where: { $0.action.change != nil }) else { return nil }
+    return try PacketWatch(bridges: cluster.topology.links.map(\.bridge), in: cluster.manifest.switchNamespace)
+  }
+
+  /// The VIPs that no step changes.
+  private func outOfTurn(_ scenario: Scenario) -> OutOfTurn {
+    let isFirstChanged = scenario.steps.contains { $0.action.change == .address }
+    let vips = cluster.configuration.vips.filter { $0.name != vip.name || !isFirstChanged }
+    let ids = vips.compactMap { vip -> UInt8? in
+      guard case .vrrp(let router) = vip.election else { return nil }
+      return router.id
+    }
+    return OutOfTurn(ids: Set(ids), addresses: Set(vips.flatMap(\.addresses)), interval: interval)
+  }
+
+  private func meters() -> [(node: String, owns: Bool, meter: UsageMeter)] {
+    let owners = driver.resolve(.owner)
+    return driver.nodes.map { node in
+      let meter = UsageMeter(daemon: machines.daemonProcesses(node), guardian: machines.guardian(node))
+      return (node, owners.contains(node), meter)
+    }
+  }
+
+  private func readings(
+    of meters: [(node: String, owns: Bool, meter: UsageMeter)], repetition: Int
+  ) -> [ScenarioReport.Usage] {
+    meters.compactMap { node, owns, meter in
+      meter.read().map { ScenarioReport.Usage(repetition: repetition, node: node, owns: owns, $0) }
+    }
   }
 
   private func seconds(_ window: Range<Duration>) -> String {
@@ -262,8 +300,25 @@ final class Session {
       datagrams: Endpoint(primaryAddress, machines.datagramPort),
       service: service.map { Endpoint(primaryAddress, $0.listen.first?.ports.lowerBound ?? 80) },
       connections: connections,
+      sources: connections > Session.connectionsPerAddress ? clientAddresses : [],
       nodes: driver.nodes, output: "\(folder)/samples")
     return try RunningProber(specification, machines: machines, helper: programs.helper, folder: folder)
+  }
+}
+
+extension Action {
+  /// What a configuration that is read again has changed; nil for all other actions.
+  var change: Change? {
+    if case .reload(_, let change) = self { return change }
+    return nil
+  }
+}
+
+extension Session {
+  /// Of the VIP's family.
+  fileprivate var clientAddresses: [String] {
+    let all = cluster.topology.host(Topology.client)?.interfaces.flatMap(\.addresses).map(\.address) ?? []
+    return all.filter { $0.family == primaryAddress.family }.map(\.description)
   }
 }
 
@@ -273,6 +328,8 @@ final class RunningProber {
   private let specification: ProbeSpecification
   private var input: Int32
   private let output: Int32
+  /// What it said so far.
+  private var said = ""
 
   init(_ specification: ProbeSpecification, machines: Machines, helper: [String], folder: String) throws(LabError) {
     self.specification = specification
@@ -294,6 +351,9 @@ final class RunningProber {
     try expect("ready", within: .seconds(5))
   }
 
+  /// Until all its long-lived connections are open, or it says that it waited long enough.
+  func awaitConnections() throws(LabError) { try expect("open", within: LongLived.openingTime + .seconds(5)) }
+
   deinit {
     if input >= 0 { close(input) }
     close(output)
@@ -304,7 +364,7 @@ final class RunningProber {
   func finish() throws(LabError) -> [Sample] {
     close(input)
     input = -1
-    try expect("done", within: .seconds(30))
+    try expect("done", within: .seconds(60))
     guard let data = try? Data(contentsOf: URL(filePath: specification.output)),
       let samples = Sample.decode([UInt8](data))
     else {
@@ -315,9 +375,8 @@ final class RunningProber {
 
   private func expect(_ word: String, within limit: Duration) throws(LabError) {
     let deadline = Clock.now() + limit
-    var text = ""
     var bytes = [UInt8](repeating: 0, count: 256)
-    while !text.contains(word) {
+    while !said.contains(word) {
       var polled = pollfd(fd: output, events: Int16(POLLIN), revents: 0)
       let left = Int32(clamping: Int((deadline - Clock.now()).milliseconds.rounded(.up)))
       guard left > 0, poll(&polled, 1, left) == 1 else {
@@ -327,7 +386,7 @@ final class RunningProber {
       guard count > 0 else {
         throw LabError(.failed, "the prober ended: see probe.log of the lab")
       }
-      text += String(decoding: bytes[..<count], as: UTF8.self)
+      said += String(decoding: bytes[..<count], as: UTF8.self)
     }
   }
 }

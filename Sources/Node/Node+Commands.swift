@@ -1,0 +1,177 @@
+import Basis
+import Peering
+import VRRP
+
+// What people ask of a running node. Each ticket is answered exactly once.
+
+extension Node {
+  /// How long the owner may take with a move that was asked for here, beyond its drain: preparation, letting go, confirmation.
+  static let longestMove = Duration.seconds(5)
+
+  /// `Event.command`.
+  mutating func commanded(_ command: Command, ticket: UInt64, at now: Instant, _ emit: (Effect) -> Void) {
+    coordination.isDirty = true
+    guard phase == .running else {
+      let word = phase == .idle ? "starting" : "stopping"
+      return emit(.answer(ticket: ticket, .refused("\(settings.name) is \(word)")))
+    }
+    switch command {
+    case .move(let vip, let target): move(vip, to: target, ticket: ticket, at: now, emit)
+    case .standby: goToStandby(ticket: ticket, at: now, emit)
+    case .resume: resume(ticket: ticket, at: now, emit)
+    }
+  }
+
+  func answer(_ origin: HandOver.Origin, move: UInt64, refusing why: String, _ emit: (Effect) -> Void) {
+    switch origin {
+    case .ticket(let ticket): emit(.answer(ticket: ticket, .refused(why)))
+    case .peer(let peer):
+      if coordination.peers.indices.contains(peer), coordination.peers[peer].isUp {
+        emit(.tell(peer: peer, .moveEnded(move: move, error: why, vacant: nil)))
+      }
+    }
+  }
+
+  // MARK: Move
+
+  private mutating func move(
+    _ vip: Int, to target: Command.Target, ticket: UInt64, at now: Instant, _ emit: (Effect) -> Void
+  ) {
+    func refuse(_ why: String) { emit(.answer(ticket: ticket, .refused(why))) }
+    guard vips.indices.contains(vip), !vips[vip].settings.isVacant else { return refuse("there is no such VIP") }
+    let name = vips[vip].settings.name
+    guard vips[vip].router != nil else { return refuse("\(name) has a fixed owner") }
+    if case .peer(let peer) = target, !coordination.peers.indices.contains(peer) { return refuse("there is no such node") }
+
+    if vips[vip].router?.state == .active {
+      switch target {
+      case .thisNode: refuse("\(settings.name) owns \(name) already")
+      case .best: beginHandOver(vip, to: nil, move: nextMove(), origin: .ticket(ticket), at: now, emit)
+      case .peer(let peer): beginHandOver(vip, to: peer, move: nextMove(), origin: .ticket(ticket), at: now, emit)
+      }
+      return
+    }
+    guard let owner = coordination.peers.indices.first(where: { coordination.peers[$0].owns(vip) }) else {
+      return refuse("no node that this one has a link to owns \(name): ask on its owner")
+    }
+    if target == .peer(owner) { return refuse("\(coordination.peers[owner].name) owns \(name) already") }
+    guard coordination.requests.count < Self.mostRequests else { return refuse("too many moves are asked for already") }
+    let to: String? =
+      switch target {
+      case .best: nil
+      case .thisNode: settings.name
+      case .peer(let peer): coordination.peers[peer].name
+      }
+    let move = nextMove()
+    let patience = Self.longestMove + companions(of: vip).map { vips[$0].settings.drain }.reduce(.zero, max)
+    coordination.requests.append(
+      MoveRequest(vip: vip, ticket: ticket, owner: owner, move: move, target: to, until: now.later(by: patience)))
+    emit(.tell(peer: owner, .moveRequest(vip: name, to: to, move: move)))
+  }
+
+  private mutating func nextMove() -> UInt64 { coordination.random.next() }
+
+  /// A person asked for it on another node.
+  mutating func moveRequested(
+    _ name: String, to node: String?, move: UInt64, by peer: Int, at now: Instant, _ emit: (Effect) -> Void
+  ) {
+    // The same once more, or late.
+    if coordination.handOvers.contains(where: { $0.move == move }) { return coordination.counters.ignored &+= 1 }
+    let origin = HandOver.Origin.peer(peer)
+    guard let vip = settings.vip(named: name) else {
+      return answer(origin, move: move, refusing: "\(settings.name) has no VIP \(name)", emit)
+    }
+    if node == settings.name {
+      return answer(origin, move: move, refusing: "\(settings.name) owns \(name) already", emit)
+    }
+    let target = node.map { settings.peer(named: $0) }
+    if let node, target == .some(nil) {
+      return answer(origin, move: move, refusing: "\(settings.name) knows no node \(node)", emit)
+    }
+    beginHandOver(vip, to: target ?? nil, move: move, origin: origin, at: now, emit)
+  }
+
+  mutating func moveEnded(
+    move: UInt64, error: String?, vacant: Duration?, by peer: Int, _ emit: (Effect) -> Void
+  ) {
+    guard let index = coordination.requests.firstIndex(where: { $0.owner == peer && $0.move == move }) else {
+      return coordination.counters.ignored &+= 1
+    }
+    let request = coordination.requests.remove(at: index)
+    if let error { return emit(.answer(ticket: request.ticket, .refused(error))) }
+    // A peer's number is only a number: nothing is computed with it.
+    let target = request.target ?? "another node"
+    emit(.answer(ticket: request.ticket, .moved(to: target, vacant: vacant)))
+  }
+
+  mutating func requestsDue(at now: Instant, _ emit: (Effect) -> Void) {
+    for request in coordination.requests where request.until <= now {
+      let owner = coordination.peers[request.owner].name
+      emit(.answer(ticket: request.ticket, .refused("\(owner), the owner, did not answer; `roost status` shows who owns it")))
+    }
+    coordination.requests.removeAll { $0.until <= now }
+  }
+
+  /// Before a polite stop: nobody is left without an answer.
+  mutating func endCommands(at now: Instant, _ emit: (Effect) -> Void) {
+    let why = "\(settings.name) is stopping"
+    abandonHandOvers(because: why, at: now, emit)
+    for handOver in coordination.handOvers { answer(handOver.origin, move: handOver.move, refusing: why, emit) }
+    coordination.handOvers.removeAll()
+    for request in coordination.requests { emit(.answer(ticket: request.ticket, .refused(why))) }
+    coordination.requests.removeAll()
+    if case .leaving(let tickets, _) = coordination.standby {
+      for ticket in tickets { emit(.answer(ticket: ticket, .refused(why))) }
+      coordination.standby = .yes
+    }
+    for vip in vips.indices { coordination.standings[vip].isHandedOver = false }
+  }
+
+  // MARK: Standby
+
+  private mutating func goToStandby(ticket: UInt64, at now: Instant, _ emit: (Effect) -> Void) {
+    switch coordination.standby {
+    case .yes: return emit(.answer(ticket: ticket, .done))
+    case .leaving(let tickets, let until):
+      guard tickets.count < Self.mostRequests else {
+        return emit(.answer(ticket: ticket, .refused("too many wait for it already")))
+      }
+      coordination.standby = .leaving(tickets: tickets + [ticket], until: until)
+      return
+    case .no: break
+    }
+    abandonHandOvers(because: "\(settings.name) goes to standby", at: now, emit)
+    emit(.report(.standby))
+    let longest = vips.filter(\.isHeld).map(\.settings.drain).max() ?? .zero
+    coordination.standby = .leaving(
+      tickets: [ticket], until: now.later(by: longest + Self.drainMargin * 2 + Self.longestRemoval))
+    for vip in vips.indices where !vips[vip].settings.isVacant {
+      if vips[vip].isHeld { leave(vip: vip, at: now, emit) } else { reconsider(vip: vip, at: now, emit) }
+    }
+  }
+
+  /// Answers when nothing is held any more.
+  mutating func settleStandby(_ emit: (Effect) -> Void) {
+    guard case .leaving(let tickets, _) = coordination.standby, vips.allSatisfy(\.isGone) else { return }
+    coordination.standby = .yes
+    for ticket in tickets { emit(.answer(ticket: ticket, .done)) }
+  }
+
+  mutating func standbyDue(at now: Instant, _ emit: (Effect) -> Void) {
+    guard case .leaving(let tickets, let until) = coordination.standby, until <= now else { return }
+    coordination.standby = .yes
+    for ticket in tickets {
+      emit(.answer(ticket: ticket, .refused("in standby, but the kernel still removes addresses: see `roost status`")))
+    }
+  }
+
+  private mutating func resume(ticket: UInt64, at now: Instant, _ emit: (Effect) -> Void) {
+    if case .leaving(let tickets, _) = coordination.standby {
+      for ticket in tickets { emit(.answer(ticket: ticket, .refused("this node was told to resume meanwhile"))) }
+    }
+    if coordination.standby != .no { emit(.report(.resumed)) }
+    coordination.standby = .no
+    for vip in vips.indices { reconsider(vip: vip, at: now, emit) }
+    emit(.answer(ticket: ticket, .done))
+  }
+}

@@ -1,0 +1,461 @@
+import Basis
+import Peering
+import VRRP
+import Wire
+
+/// A planned move, as the owner sees it. The target is ready before anything is let go, the VIP is served until its connections have
+/// ended, and then all happens in one go.
+public struct HandOver: Sendable, Hashable {
+  public enum Phase: Sendable, Hashable {
+    /// The target is asked. Nothing has changed yet.
+    case preparing
+    /// Proxied connections end; the VIP is still owned and served.
+    case draining
+    /// Let go: the target takes it.
+    case handing(since: Instant)
+  }
+
+  /// Who asked.
+  enum Origin: Sendable, Hashable {
+    case ticket(UInt64)
+    case peer(Int)
+  }
+
+  public let move: UInt64
+  /// One, or the members of a group.
+  public let vips: [Int]
+  /// Index into `NodeSettings.peers`.
+  public let target: Int
+  let origin: Origin
+  public internal(set) var phase = Phase.preparing
+  /// When this phase has lasted too long.
+  var until: Instant
+  /// The VIPs, by their place in `vips`, that the target is ready for, and that it has taken.
+  var ready: [Bool]
+  var taken: [Bool]
+  /// From letting go to the last `taken`: nobody owned a VIP for longer.
+  var vacant: Duration?
+  /// An owner was heard after letting go; only the word of the target is missing.
+  var isSettled = false
+}
+
+/// A move to this node, which it said it is ready for.
+struct Promise: Sendable, Hashable {
+  let vip: Int
+  let owner: Int
+  let move: UInt64
+  let until: Instant
+}
+
+/// A move that was asked for here and is another node's to do.
+struct MoveRequest: Sendable, Hashable {
+  let vip: Int
+  let ticket: UInt64
+  let owner: Int
+  let move: UInt64
+  var target: String?
+  let until: Instant
+}
+
+/// Whom this node leaves the VIP, after a hand-over.
+struct LeftAlone: Sendable, Hashable {
+  let peer: Int
+  /// The source of its adverts, once one has been heard.
+  var owner: IPAddress?
+  /// The source of the old owner's.
+  let previous: IPAddress?
+}
+
+extension Node {
+  /// How long the target may take to answer.
+  static let longestPreparation = Duration.seconds(1)
+  /// How long the answer may wait for the target's word after its adverts were heard.
+  static let longestConfirmation = Duration.seconds(1)
+  static let mostRequests = 64
+
+  // MARK: The owner: asking
+
+  /// Begins to hand a VIP, and its group, to a peer, or to the best one.
+  mutating func beginHandOver(
+    _ vip: Int, to target: Int?, move: UInt64, origin: HandOver.Origin, at now: Instant, _ emit: (Effect) -> Void
+  ) {
+    let moving = companions(of: vip)
+    if let why = hindrance(moving) { return answer(origin, move: move, refusing: why, emit) }
+    guard let target = target ?? successor(of: moving) else {
+      let why = coordination.peers.indices.compactMap { peer in moving.compactMap { reluctance(of: peer, for: $0) }.first }
+      let reasons = why.isEmpty ? "there are no peers" : why.joined(separator: "; ")
+      return answer(origin, move: move, refusing: "no node can take it: \(reasons)", emit)
+    }
+    for vip in moving {
+      if let why = reluctance(of: target, for: vip) { return answer(origin, move: move, refusing: why, emit) }
+    }
+    coordination.handOvers.append(
+      HandOver(
+        move: move, vips: moving, target: target, origin: origin, until: now.later(by: Self.longestPreparation),
+        ready: moving.map { _ in false }, taken: moving.map { _ in false }))
+    for vip in moving {
+      coordination.standings[vip].isHandedOver = true
+      emit(.tell(peer: target, .prepare(vip: vips[vip].settings.name, move: move)))
+    }
+    coordination.isDirty = true
+  }
+
+  /// Why this node can't hand these VIPs over.
+  private func hindrance(_ moving: [Int]) -> String? {
+    if phase != .running { return "\(settings.name) is \(phase == .idle ? "starting" : "stopping")" }
+    if coordination.standby != .no { return "\(settings.name) goes to standby" }
+    for vip in moving {
+      let name = vips[vip].settings.name
+      if vips[vip].router == nil { return "\(name) has a fixed owner" }
+      if let pending = coordination.handOvers.first(where: { $0.vips.contains(vip) }) {
+        return "\(name) is being handed over to \(coordination.peers[pending.target].name) already"
+      }
+      guard vips[vip].router?.state == .active, case .held = vips[vip].holding else {
+        return "\(settings.name) does not own \(name)"
+      }
+    }
+    return nil
+  }
+
+  // MARK: The target
+
+  mutating func asked(
+    toTake name: String, move: UInt64, by peer: Int, at now: Instant, _ emit: (Effect) -> Void
+  ) {
+    guard let vip = settings.vip(named: name) else {
+      coordination.counters.ignored &+= 1
+      emit(.tell(peer: peer, .refused(vip: name, move: move, reason: "\(settings.name) has no VIP \(name)")))
+      return
+    }
+    if let why = unreadiness(vip, for: peer, at: now) {
+      emit(.tell(peer: peer, .refused(vip: name, move: move, reason: "\(settings.name): \(why)")))
+      return
+    }
+    coordination.promises.removeAll { $0.vip == vip }
+    let patience = Self.longestPreparation * 2 + vips[vip].settings.drain + Self.drainMargin * 2
+    coordination.promises.append(Promise(vip: vip, owner: peer, move: move, until: now.later(by: patience)))
+    // Its priority 0 is as good as its word.
+    beNamed(vip, by: peer, at: now, emit)
+    emit(.tell(peer: peer, .ready(vip: name, move: move)))
+  }
+
+  /// Why this node is not ready to take a VIP from that peer.
+  private func unreadiness(_ vip: Int, for peer: Int, at now: Instant) -> String? {
+    if phase != .running { return "it is \(phase == .idle ? "starting" : "stopping")" }
+    if coordination.standby != .no { return "it is in standby" }
+    if let obstacle = obstacle(vip, at: now) { return obstacle }
+    guard let router = vips[vip].router, router.state != .initialize else { return "it does not take part in the election" }
+    guard router.state == .backup, vips[vip].holding == .nothing else { return "it owns the VIP itself, or has just left it" }
+    guard coordination.peers[peer].owns(vip) else { return "\(coordination.peers[peer].name) is not known as the owner" }
+    // Else it could not tell when the owner is gone, and others might not hear this node either.
+    guard let owner = router.owner, owner.heard.later(by: router.interval * 3) > now else {
+      return "it does not hear the owner's adverts"
+    }
+    if let other = coordination.promises.first(where: { $0.vip == vip && $0.owner != peer }) {
+      return "\(coordination.peers[other.owner].name) hands it over already"
+    }
+    return nil
+  }
+
+  mutating func dropOldPromises(at now: Instant, _ emit: (Effect) -> Void) {
+    coordination.promises.removeAll { $0.until <= now }
+  }
+
+  /// From the owner, at the moment when it lets go; or from a new owner, to a node whose link has just come up.
+  mutating func moved(
+    _ name: String, to node: String, move: UInt64, by peer: Int, at now: Instant, _ emit: (Effect) -> Void
+  ) {
+    guard let vip = settings.vip(named: name) else { return coordination.counters.ignored &+= 1 }
+    if let request = coordination.requests.firstIndex(where: { $0.owner == peer && $0.move == move && $0.vip == vip }) {
+      coordination.requests[request].target = node
+    }
+    if node == settings.name {
+      guard coordination.promises.contains(where: { $0.vip == vip && $0.owner == peer && $0.move == move }) else {
+        return coordination.counters.ignored &+= 1
+      }
+      elect(vip: vip, .takeOver(.handedBy(coordination.peers[peer].name)), at: now, emit)
+      return
+    }
+    guard coordination.peers[peer].owns(vip), let target = settings.peer(named: node),
+      vips[vip].router?.state == .backup
+    else { return coordination.counters.ignored &+= 1 }
+    coordination.promises.removeAll { $0.vip == vip }
+    if coordination.standings[vip].namedBy != nil { forgetNaming(vip, at: now, emit) }
+    // Told by the new owner itself, the adverts that are heard are its own.
+    leaveAlone(vip, with: target, previous: target == peer ? nil : vips[vip].router?.owner?.address, at: now, emit)
+  }
+
+  /// The addresses are on the interface: the old owner may know.
+  mutating func confirmTaken(_ vip: Int, _ emit: (Effect) -> Void) {
+    guard vips[vip].router?.state == .active else { return }
+    for promise in coordination.promises where promise.vip == vip {
+      coordination.standings[vip].arrivedBy = promise.move
+      emit(.tell(peer: promise.owner, .taken(vip: vips[vip].settings.name, move: promise.move)))
+    }
+    coordination.promises.removeAll { $0.vip == vip }
+  }
+
+  // MARK: The owner: letting go
+
+  mutating func targetReady(_ name: String, move: UInt64, _ peer: Int, at now: Instant, _ emit: (Effect) -> Void) {
+    guard let (index, place) = handOver(of: name, move, with: peer), coordination.handOvers[index].phase == .preparing
+    else { return coordination.counters.ignored &+= 1 }
+    coordination.handOvers[index].ready[place] = true
+    guard coordination.handOvers[index].ready.allSatisfy({ $0 }) else { return }
+    let moving = coordination.handOvers[index].vips
+    if let why = moving.compactMap({ lossOf($0) }).first { return abandon(index, because: why, at: now, emit) }
+    coordination.handOvers[index].phase = .draining
+    // Each VIP's own limit ends its drain; this is behind all of them.
+    let longest = moving.map { vips[$0].settings.drain }.max() ?? .zero
+    coordination.handOvers[index].until = now.later(by: longest + Self.drainMargin * 3)
+    emit(.report(.handOver(vip: moving[0], to: coordination.peers[peer].name)))
+    for vip in moving {
+      letGo(vip: vip, within: vips[vip].settings.drain, because: .handedTo(coordination.peers[peer].name), at: now, emit)
+    }
+  }
+
+  /// Connections have ended, and the priority 0 comes next. The word to the peers goes first, for it takes longer than an advert.
+  mutating func lettingGo(vip: Int, at now: Instant, _ emit: (Effect) -> Void) {
+    guard let index = coordination.handOvers.firstIndex(where: { $0.vips.contains(vip) }) else { return }
+    let handOver = coordination.handOvers[index]
+    if handOver.phase == .draining {
+      coordination.handOvers[index].phase = .handing(since: now)
+      let interval = handOver.vips.compactMap { vips[$0].router?.interval }.max() ?? .zero
+      // As long as an advert may be late. A plain VRRP whose priority 0 is lost has no owner for more than three intervals.
+      coordination.handOvers[index].until = now.later(by: max(interval, .milliseconds(20)))
+      let target = coordination.peers[handOver.target].name
+      for vip in handOver.vips {
+        tellAll(.moved(vip: vips[vip].settings.name, to: target, move: handOver.move), emit)
+      }
+    }
+    coordination.standings[vip].leftAlone = LeftAlone(peer: handOver.target, owner: nil, previous: nil)
+    elect(vip: vip, .preempt(false), at: now, emit)
+    coordination.isDirty = true
+  }
+
+  mutating func targetTook(_ name: String, move: UInt64, _ peer: Int, at now: Instant, _ emit: (Effect) -> Void) {
+    guard let (index, place) = handOver(of: name, move, with: peer),
+      case .handing(let since) = coordination.handOvers[index].phase
+    else { return coordination.counters.ignored &+= 1 }
+    coordination.handOvers[index].taken[place] = true
+    if coordination.handOvers[index].taken.allSatisfy({ $0 }) { coordination.handOvers[index].vacant = now - since }
+  }
+
+  private func handOver(of name: String, _ move: UInt64, with peer: Int) -> (index: Int, place: Int)? {
+    guard let vip = settings.vip(named: name),
+      let index = coordination.handOvers.firstIndex(where: { $0.move == move && $0.target == peer }),
+      let place = coordination.handOvers[index].vips.firstIndex(of: vip)
+    else { return nil }
+    return (index, place)
+  }
+
+  /// Why a VIP that is to be handed over is no longer this node's to hand over.
+  private func lossOf(_ vip: Int) -> String? {
+    if vips[vip].settings.isVacant { return "it was removed from the configuration" }
+    if vips[vip].router?.state != .active || !vips[vip].isHeld {
+      return "\(settings.name) lost \(vips[vip].settings.name) meanwhile (\(vips[vip].reason))"
+    }
+    return nil
+  }
+
+  // MARK: The owner: how it ends
+
+  /// Looks at moves under way after every change.
+  mutating func settleHandOvers(at now: Instant, _ emit: (Effect) -> Void) {
+    var index = 0
+    while index < coordination.handOvers.count {
+      let count = coordination.handOvers.count
+      settleHandOver(index, at: now, emit)
+      if coordination.handOvers.count == count { index += 1 }
+    }
+  }
+
+  private mutating func settleHandOver(_ index: Int, at now: Instant, _ emit: (Effect) -> Void) {
+    let handOver = coordination.handOvers[index]
+    guard case .handing(let since) = handOver.phase else {
+      if let why = handOver.vips.compactMap({ lossOf($0) }).first { abandon(index, because: why, at: now, emit) }
+      return
+    }
+    if handOver.taken.allSatisfy({ $0 }) { return complete(index, emit) }
+    guard !handOver.isSettled, handOver.vips.indices.allSatisfy({ isOwned(handOver, $0, since: since) }) else { return }
+    coordination.handOvers[index].isSettled = true
+    coordination.handOvers[index].until = now.later(by: Self.longestConfirmation)
+  }
+
+  /// Somebody took the VIP with that place since it was let go.
+  private func isOwned(_ handOver: HandOver, _ place: Int, since: Instant) -> Bool {
+    if handOver.taken[place] { return true }
+    guard let owner = vips[handOver.vips[place]].router?.owner else { return false }
+    return owner.heard >= since
+  }
+
+  mutating func handOversDue(at now: Instant, _ emit: (Effect) -> Void) {
+    var index = 0
+    while index < coordination.handOvers.count {
+      let handOver = coordination.handOvers[index]
+      guard handOver.until <= now else {
+        index += 1
+        continue
+      }
+      let target = coordination.peers[handOver.target].name
+      switch handOver.phase {
+      case .preparing: abandon(index, because: "\(target) did not answer within a second", at: now, emit)
+      case .draining: abandon(index, because: "its connections could not be ended", at: now, emit)
+      case .handing(let since):
+        if handOver.vips.indices.allSatisfy({ isOwned(handOver, $0, since: since) }) {
+          complete(index, emit)
+        } else {
+          takeBack(index, at: now, emit)
+        }
+      }
+    }
+  }
+
+  /// Nobody took it: this node does, at once.
+  private mutating func takeBack(_ index: Int, at now: Instant, _ emit: (Effect) -> Void) {
+    let handOver = end(index)
+    let target = coordination.peers[handOver.target].name
+    for vip in handOver.vips {
+      forgetLeftAlone(vip, at: now, emit)
+      guard phase == .running, obstacle(vip, at: now) == nil else { continue }
+      elect(vip: vip, .takeOver(.handedBy(target)), at: now, emit)
+    }
+    let back = handOver.vips.allSatisfy { vips[$0].router?.state == .active }
+    let why = "\(target) did not take it over; \(back ? "\(settings.name) owns it again" : "the election decides")"
+    emit(.report(.handOverFailed(vip: handOver.vips[0], to: target, reason: why)))
+    answer(handOver.origin, move: handOver.move, refusing: why, emit)
+  }
+
+  private mutating func complete(_ index: Int, _ emit: (Effect) -> Void) {
+    let handOver = end(index)
+    let target = coordination.peers[handOver.target].name
+    // Without its word: another node may have been quicker. Its adverts don't say its name, its report does.
+    let isElsewhere = coordination.peers.indices.contains { peer in
+      peer != handOver.target && handOver.vips.contains { coordination.peers[peer].owns($0) }
+    }
+    if handOver.vacant == nil, isElsewhere {
+      let why = "another node than \(target) took it over"
+      emit(.report(.handOverFailed(vip: handOver.vips[0], to: target, reason: why)))
+      return answer(handOver.origin, move: handOver.move, refusing: why, emit)
+    }
+    emit(.report(.handedOver(vip: handOver.vips[0], to: target, vacant: handOver.vacant)))
+    switch handOver.origin {
+    case .ticket(let ticket): emit(.answer(ticket: ticket, .moved(to: target, vacant: handOver.vacant)))
+    case .peer(let peer):
+      if coordination.peers.indices.contains(peer), coordination.peers[peer].isUp {
+        emit(.tell(peer: peer, .moveEnded(move: handOver.move, error: nil, vacant: handOver.vacant)))
+      }
+    }
+  }
+
+  /// Ends a move before anything was let go. Connections that were being ended are served on.
+  mutating func abandon(_ index: Int, because why: String, at now: Instant, _ emit: (Effect) -> Void) {
+    let handOver = end(index)
+    let target = coordination.peers[handOver.target].name
+    for vip in handOver.vips {
+      if coordination.peers[handOver.target].isUp {
+        let name = vips[vip].settings.name
+        emit(.tell(peer: handOver.target, .refused(vip: name, move: handOver.move, reason: why)))
+      }
+      coordination.standings[vip].isDrained = false
+      guard phase == .running, handOver.phase == .draining, vips[vip].router?.state == .active,
+        case .closing(let generation, _, let lease, leaving: true) = vips[vip].holding
+      else { continue }
+      vips[vip].holding = .held(generation: generation, until: lease)
+      vips[vip].departure = .leave
+      // The same generation again: the addresses stay, the proxy accepts as before.
+      emit(.take(vip: vip, generation: generation, lease: vips[vip].settings.lease, announcing: true))
+      rearm(vip)
+    }
+    emit(.report(.handOverFailed(vip: handOver.vips[0], to: target, reason: why)))
+    answer(handOver.origin, move: handOver.move, refusing: why, emit)
+  }
+
+  private mutating func end(_ index: Int) -> HandOver {
+    let handOver = coordination.handOvers.remove(at: index)
+    for vip in handOver.vips { coordination.standings[vip].isHandedOver = false }
+    coordination.isDirty = true
+    return handOver
+  }
+
+  /// Ends what can still be ended, as when this node stops.
+  mutating func abandonHandOvers(because why: String, at now: Instant, _ emit: (Effect) -> Void) {
+    var index = 0
+    while index < coordination.handOvers.count {
+      if case .handing = coordination.handOvers[index].phase { index += 1 } else { abandon(index, because: why, at: now, emit) }
+    }
+  }
+
+  /// The link to a peer is down. What was let go is decided by adverts.
+  mutating func handOversLost(with peer: Int, at now: Instant, _ emit: (Effect) -> Void) {
+    coordination.promises.removeAll { $0.owner == peer }
+    var index = 0
+    while index < coordination.handOvers.count {
+      let handOver = coordination.handOvers[index]
+      if case .handing = handOver.phase { index += 1 } else if handOver.target != peer { index += 1 } else {
+        abandon(index, because: "the link to \(coordination.peers[peer].name) went down", at: now, emit)
+      }
+    }
+    let name = coordination.peers[peer].name
+    for request in coordination.requests where request.owner == peer {
+      emit(.answer(ticket: request.ticket, .refused("the link to \(name), the owner, went down; ask again who owns it")))
+    }
+    coordination.requests.removeAll { $0.owner == peer }
+  }
+
+  /// The target says no; or the owner says that it will not let go after all.
+  mutating func moveRefused(
+    _ name: String, move: UInt64, by peer: Int, _ reason: String, at now: Instant, _ emit: (Effect) -> Void
+  ) {
+    if let (index, _) = handOver(of: name, move, with: peer) {
+      if case .handing = coordination.handOvers[index].phase { return }
+      return abandon(index, because: reason, at: now, emit)
+    }
+    let promises = coordination.promises.count
+    coordination.promises.removeAll { $0.owner == peer && $0.move == move && settings.vip(named: name) == $0.vip }
+    if coordination.promises.count == promises { coordination.counters.ignored &+= 1 }
+  }
+
+  // MARK: Leaving the new owner alone
+
+  private mutating func leaveAlone(
+    _ vip: Int, with peer: Int, previous: IPAddress?, at now: Instant, _ emit: (Effect) -> Void
+  ) {
+    let known = previous == nil && coordination.peers[peer].owns(vip) ? vips[vip].router?.owner?.address : nil
+    coordination.standings[vip].leftAlone = LeftAlone(peer: peer, owner: known, previous: previous)
+    elect(vip: vip, .preempt(false), at: now, emit)
+    // The old owner's priority 0 may be here already, or come now. It is not for this node, which waits as long as for an owner that has
+    // fallen silent: were the target dead, the old owner would be back before.
+    if let router = vips[vip].router, router.state == .backup {
+      elect(vip: vip, .postpone(until: now.later(by: router.longestSilence)), at: now, emit)
+    }
+  }
+
+  mutating func forgetLeftAlone(_ vip: Int, at now: Instant, _ emit: (Effect) -> Void) {
+    guard coordination.standings[vip].leftAlone != nil else { return }
+    coordination.standings[vip].leftAlone = nil
+    elect(vip: vip, .preempt(nil), at: now, emit)
+  }
+
+  /// An advert, or a priority 0, was heard: is the owner that was left alone still there?
+  mutating func leftAloneHeard(_ vip: Int, owner: IPAddress?, at now: Instant, _ emit: (Effect) -> Void) {
+    guard let leftAlone = coordination.standings[vip].leftAlone else { return }
+    if let known = leftAlone.owner {
+      if owner != known { forgetLeftAlone(vip, at: now, emit) }
+    } else if let owner, owner != leftAlone.previous {
+      coordination.standings[vip].leftAlone?.owner = owner
+    }
+  }
+
+  /// It is over where this node owns the VIP again, and what a router that left the election was told counts no longer.
+  mutating func settleNaming(at now: Instant, _ emit: (Effect) -> Void) {
+    for vip in vips.indices where coordination.standings[vip].listens {
+      let state = vips[vip].router?.state
+      if state == .active { forgetLeftAlone(vip, at: now, emit) }
+      if coordination.standings[vip].namedBy != nil, state != .backup {
+        coordination.standings[vip].namedBy = nil
+        coordination.standings[vip].namedOwner = nil
+      }
+    }
+  }
+}

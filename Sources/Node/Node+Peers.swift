@@ -1,0 +1,298 @@
+import Basis
+import Peering
+import VRRP
+import Wire
+
+// What nodes tell each other over the peer link. VRRP decides alone where there is none; what is said here makes a planned move, or
+// the one behind a polite stop, quicker. Everything is distrusted: a peer may have another configuration, be of another version,
+// late, or wrong.
+
+extension Node {
+  /// Why trackers, groups or standby keep this node from owning the VIP.
+  func furtherObstacle(_ vip: Int, at now: Instant) -> String? { trackedObstacle(vip) ?? groupObstacle(vip, at: now) }
+
+  /// The end of every event: what follows from what has changed, for groups, trackers, hand-overs and peers.
+  mutating func settle(at now: Instant, _ emit: (Effect) -> Void) {
+    guard coordination.isDirty || !changedVIPs.isEmpty || !changedServices.isEmpty, phase != .stopped else { return }
+    // A chain of VIPs that wait for each other ends, for circles are cut (`NodeSettings.waits`). This ends it, too, were that wrong.
+    var passes = 4 + 2 * vips.count
+    while coordination.isDirty || !changedVIPs.isEmpty || !changedServices.isEmpty, passes > 0 {
+      passes -= 1
+      coordination.isDirty = false
+      changedVIPs.removeAll(keepingCapacity: true)
+      changedServices.removeAll(keepingCapacity: true)
+      settleOnce(at: now, emit)
+    }
+    changedVIPs.removeAll(keepingCapacity: true)
+    changedServices.removeAll(keepingCapacity: true)
+    tellPeers(emit)
+    rearmCoordination()
+    stopIfNothingIsLeft(emit)
+  }
+
+  private mutating func settleOnce(at now: Instant, _ emit: (Effect) -> Void) {
+    trackOwn(at: now, emit)
+    if coordination.fitnessChanged {
+      coordination.fitnessChanged = false
+      settlePriorities(at: now, emit)
+      for vip in vips.indices where !coordination.standings[vip].tracks.isEmpty { reconsider(vip: vip, at: now, emit) }
+    }
+    settleGroups(at: now, emit)
+    settleNaming(at: now, emit)
+    settleHandOvers(at: now, emit)
+    settleStandby(emit)
+  }
+
+  private mutating func rearmCoordination() {
+    guard phase != .stopped else { return }
+    deadlines.set(coordinationPart, to: coordination.deadline)
+  }
+
+  /// Other settings: what kept its name keeps what is known of it.
+  mutating func coordinationReloaded(from old: NodeSettings, at now: Instant, _ emit: (Effect) -> Void) {
+    for peer in old.peers.indices where !settings.peers.indices.contains(peer) || settings.peers[peer] != old.peers[peer] {
+      forgetPeer(peer, at: now, emit)
+    }
+    coordination.replace(old, by: settings)
+    coordination.fitnessChanged = true
+  }
+
+  /// A VIP's router has its configured priority again.
+  mutating func configured(vip: Int, at now: Instant, _ emit: (Effect) -> Void) {
+    coordination.isDirty = true
+    coordination.fitnessChanged = true
+  }
+
+  /// Everything of the coordination that is due.
+  mutating func coordinationTimer(at now: Instant, _ emit: (Effect) -> Void) {
+    calmTrackers(at: now, emit)
+    dropOldPromises(at: now, emit)
+    handOversDue(at: now, emit)
+    requestsDue(at: now, emit)
+    standbyDue(at: now, emit)
+    coordination.isDirty = true
+  }
+
+  // MARK: Telling
+
+  private mutating func tellPeers(_ emit: (Effect) -> Void) {
+    guard coordination.peers.contains(where: \.isUp) else { return }
+    let report = vips.indices.compactMap { reportOfVIP($0) }
+    let isNew = report != coordination.told
+    coordination.told = report
+    for peer in coordination.peers.indices where coordination.peers[peer].isUp {
+      if isNew || !coordination.peers[peer].isGreeted { emit(.tell(peer: peer, .vips(report))) }
+    }
+    for vip in vips.indices { tellSuccessor(of: vip, emit) }
+    for peer in coordination.peers.indices where coordination.peers[peer].isUp {
+      coordination.peers[peer].isGreeted = true
+    }
+  }
+
+  private func reportOfVIP(_ vip: Int) -> PeerMessage.VIPReport? {
+    guard !vips[vip].settings.isVacant else { return nil }
+    let state: PeerMessage.VIPReport.State =
+      switch vips[vip].state {
+      case .initialize: .initialize
+      case .backup: .backup
+      case .active: .active
+      case .fault: .fault
+      }
+    let isEligible =
+      phase == .running && coordination.standby == .no && (vips[vip].router.map { $0.state != .initialize } ?? false)
+    return .init(
+      name: vips[vip].settings.name, state: state, priority: vips[vip].router?.priority ?? 0, isEligible: isEligible)
+  }
+
+  /// The owner names who should follow it, to all: to each that is new, and to everybody when it changes.
+  private mutating func tellSuccessor(of vip: Int, _ emit: (Effect) -> Void) {
+    guard vips[vip].router?.state == .active, vips[vip].isHeld else {
+      coordination.standings[vip].successor = nil
+      coordination.standings[vip].arrivedBy = nil
+      return
+    }
+    let best = successor(of: [vip])
+    let isNew = best != coordination.standings[vip].successor
+    coordination.standings[vip].successor = best
+    let name = vips[vip].settings.name
+    for peer in coordination.peers.indices where coordination.peers[peer].isUp {
+      let isGreeted = coordination.peers[peer].isGreeted
+      if !isGreeted, let move = coordination.standings[vip].arrivedBy {
+        emit(.tell(peer: peer, .moved(vip: name, to: settings.name, move: move)))
+      }
+      if isNew || (!isGreeted && best != nil) {
+        emit(.tell(peer: peer, .successor(vip: name, node: best.map { coordination.peers[$0].name })))
+      }
+    }
+  }
+
+  /// The peer that could take all of these VIPs and is preferred most: by the priority for the first, then by the order of the
+  /// configuration.
+  func successor(of wanted: [Int]) -> Int? {
+    guard let first = wanted.first else { return nil }
+    var best: (peer: Int, priority: UInt8)?
+    for peer in coordination.peers.indices {
+      guard wanted.allSatisfy({ reluctance(of: peer, for: $0) == nil }),
+        let priority = coordination.peers[peer].vips[first]?.priority
+      else { continue }
+      if best == nil || priority > best?.priority ?? 0 { best = (peer, priority) }
+    }
+    return best?.peer
+  }
+
+  /// Why a peer can't take a VIP, as far as this node knows; nil where it may.
+  func reluctance(of peer: Int, for vip: Int) -> String? {
+    let status = coordination.peers[peer]
+    guard status.isUp else { return "there is no link to \(status.name)" }
+    guard status.vips.indices.contains(vip), let report = status.vips[vip] else {
+      return "\(status.name) does not know \(vips[vip].settings.name)"
+    }
+    guard report.isEligible, report.state == .backup, report.priority > 0 else {
+      return "\(status.name) is not ready for \(report.name) (it is in \(report.state))"
+    }
+    return nil
+  }
+
+  /// Says something to every peer that can hear it.
+  func tellAll(_ message: PeerMessage, _ emit: (Effect) -> Void) {
+    for peer in coordination.peers.indices where coordination.peers[peer].isUp { emit(.tell(peer: peer, message)) }
+  }
+
+  // MARK: Hearing
+
+  /// `Event.peer`.
+  mutating func peerReported(_ peer: Int, _ report: PeerReport, at now: Instant, _ emit: (Effect) -> Void) {
+    guard coordination.peers.indices.contains(peer) else { return }
+    switch report {
+    case .up: peerCame(peer, emit)
+    case .down: peerWent(peer, at: now, emit)
+    case .said(let message):
+      guard coordination.peers[peer].isUp else { return coordination.counters.ignored &+= 1 }
+      heard(message, from: peer, at: now, emit)
+    }
+    coordination.isDirty = true
+  }
+
+  private mutating func peerCame(_ peer: Int, _ emit: (Effect) -> Void) {
+    if !coordination.peers[peer].isUp { emit(.report(.peer(peer, isUp: true))) }
+    coordination.peers[peer].isUp = true
+    coordination.peers[peer].isGreeted = false
+    for vip in vips.indices { coordination.peers[peer].vips[vip] = nil }
+  }
+
+  private mutating func peerWent(_ peer: Int, at now: Instant, _ emit: (Effect) -> Void) {
+    guard coordination.peers[peer].isUp else { return }
+    coordination.peers[peer].isUp = false
+    emit(.report(.peer(peer, isUp: false)))
+    forgetPeer(peer, at: now, emit)
+  }
+
+  /// Nothing is known of it any longer. An owner that was left alone stays that, as long as its adverts come.
+  private mutating func forgetPeer(_ peer: Int, at now: Instant, _ emit: (Effect) -> Void) {
+    for vip in vips.indices {
+      coordination.peers[peer].vips[vip] = nil
+      if coordination.standings[vip].namedBy == peer { forgetNaming(vip, at: now, emit) }
+    }
+    handOversLost(with: peer, at: now, emit)
+  }
+
+  private mutating func heard(_ message: PeerMessage, from peer: Int, at now: Instant, _ emit: (Effect) -> Void) {
+    switch message {
+    case .vips(let reports): heard(reports, from: peer, at: now, emit)
+    case .successor(let name, let node):
+      guard let vip = settings.vip(named: name) else { return coordination.counters.ignored &+= 1 }
+      named(node, for: vip, by: peer, at: now, emit)
+    case .prepare(let name, let move): asked(toTake: name, move: move, by: peer, at: now, emit)
+    case .ready(let name, let move): targetReady(name, move: move, peer, at: now, emit)
+    case .refused(let name, let move, let reason): moveRefused(name, move: move, by: peer, reason, at: now, emit)
+    case .moved(let name, let to, let move): moved(name, to: to, move: move, by: peer, at: now, emit)
+    case .taken(let name, let move): targetTook(name, move: move, peer, at: now, emit)
+    case .moveRequest(let name, let to, let move): moveRequested(name, to: to, move: move, by: peer, at: now, emit)
+    case .moveEnded(let move, let error, let vacant):
+      moveEnded(move: move, error: error, vacant: vacant, by: peer, emit)
+    }
+  }
+
+  /// What a peer says of all its VIPs takes the place of what it said before. Of two that have one name the first counts.
+  private mutating func heard(
+    _ reports: [PeerMessage.VIPReport], from peer: Int, at now: Instant, _ emit: (Effect) -> Void
+  ) {
+    let before = coordination.peers[peer].vips
+    for vip in vips.indices { coordination.peers[peer].vips[vip] = nil }
+    var next = 0
+    for report in reports {
+      // Both configurations are the same nearly always, so the next one is nearly always it.
+      let found = settings.vips.indices.contains(next) && settings.vips[next].name == report.name ? next : nil
+      guard let vip = found ?? settings.vip(named: report.name), coordination.peers[peer].vips[vip] == nil else {
+        coordination.counters.ignored &+= 1
+        continue
+      }
+      coordination.peers[peer].vips[vip] = report
+      next = vip + 1
+    }
+    for vip in vips.indices {
+      let owns = coordination.peers[peer].vips[vip]?.state == .active
+      let owned = before.indices.contains(vip) && before[vip]?.state == .active
+      let standing = coordination.standings[vip]
+      // Another owner than the one that named this node.
+      if owns, let namer = standing.namedBy, namer != peer { forgetNaming(vip, at: now, emit) }
+      // The node that this one leaves the VIP to has it no longer.
+      if owned, !owns, standing.leftAlone?.peer == peer { forgetLeftAlone(vip, at: now, emit) }
+    }
+  }
+
+  // MARK: The successor
+
+  private mutating func named(
+    _ node: String?, for vip: Int, by peer: Int, at now: Instant, _ emit: (Effect) -> Void
+  ) {
+    guard node == settings.name else {
+      if coordination.standings[vip].namedBy == peer { forgetNaming(vip, at: now, emit) }
+      return
+    }
+    guard coordination.peers[peer].owns(vip) else { return coordination.counters.ignored &+= 1 }
+    beNamed(vip, by: peer, at: now, emit)
+  }
+
+  mutating func beNamed(_ vip: Int, by peer: Int, at now: Instant, _ emit: (Effect) -> Void) {
+    guard let router = vips[vip].router, router.state == .backup else { return coordination.counters.ignored &+= 1 }
+    coordination.standings[vip].namedBy = peer
+    coordination.standings[vip].namedOwner = router.owner?.address
+    elect(vip: vip, .successor(true), at: now, emit)
+  }
+
+  mutating func forgetNaming(_ vip: Int, at now: Instant, _ emit: (Effect) -> Void) {
+    coordination.standings[vip].namedBy = nil
+    coordination.standings[vip].namedOwner = nil
+    elect(vip: vip, .successor(false), at: now, emit)
+  }
+
+  // MARK: What adverts say of what was told
+
+  /// After each advert that a VIP's router heard.
+  mutating func heardAdvert(_ vip: Int, at now: Instant, _ emit: (Effect) -> Void) {
+    if coordination.standings[vip].group != nil { holdCompanions(of: vip, at: now, emit) }
+    guard coordination.standings[vip].listens else { return }
+    let owner = vips[vip].router?.owner?.address
+    if coordination.standings[vip].namedBy != nil, let owner {
+      // The first advert after the naming may show whose naming it was; another owner's ends it.
+      if let before = coordination.standings[vip].namedOwner {
+        if owner != before { forgetNaming(vip, at: now, emit) }
+      } else {
+        coordination.standings[vip].namedOwner = owner
+      }
+    }
+    leftAloneHeard(vip, owner: owner, at: now, emit)
+    if coordination.handOvers.contains(where: { $0.vips.contains(vip) }) { coordination.isDirty = true }
+  }
+}
+
+extension NodeSettings {
+  func vip(named name: String) -> Int? {
+    name.isEmpty ? nil : vips.firstIndex { $0.name == name }
+  }
+
+  func peer(named name: String) -> Int? {
+    name.isEmpty ? nil : peers.firstIndex(of: name)
+  }
+}

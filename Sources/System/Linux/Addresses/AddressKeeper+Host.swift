@@ -1,0 +1,225 @@
+import Basis
+import Glibc
+import Wire
+
+/// What this program does to the host beside addresses, how it is written down, and how it changes.
+extension AddressKeeper {
+  /// Goes on with what a process before this one handed over: owned by the record, and whole on its interface.
+  func adopt() {
+    for entry in entries.indices {
+      let vip = entries[entry].vip
+      guard let generation = record.owner(vip.id), let link = link(of: entry) else { continue }
+      var home = Home(interface: link.index)
+      for family in vip.families { home[family] = device(of: entry, family)?.index ?? 0 }
+      guard vip.addresses.allSatisfy({ table.hasVIP($0, on: home[$0.family]) }) else { continue }
+      entries[entry].home = home
+      entries[entry].phase = .held(generation: generation, until: record.leaseEnd(vip.id))
+      entries[entry].announced = generation
+    }
+  }
+
+  private var heldAddresses: Set<IPAddress> {
+    Set(
+      entries.filter { if case .held = $0.phase { true } else { false } }.flatMap(\.vip.addresses))
+  }
+
+  /// Removes what the journal names, writes the new one, and only then prepares what has to be there before any address is.
+  func prepareHost() throws(SystemError) {
+    let kept = heldAddresses
+    var old: AddressJournal?
+    switch file?.read() ?? .none {
+    case .none: break
+    case .unreadable(let why): report(.journal(why))
+    case .journal(let read):
+      old = read
+      let outcome = try Sweeper(requests: requests).sweep(read, keeping: kept)
+      for removal in outcome.removed { report(.swept(removal)) }
+      for trouble in outcome.troubles { report(.journal(trouble)) }
+    }
+    try watch.read()
+    journal = plannedJournal(entries.map(\.vip))
+    // The settings that an adopted interface has are not the ones that it had at first.
+    if !kept.isEmpty, let old { journal = journal.merged(with: AddressJournal(boot: old.boot, namespace: old.namespace, settings: old.settings)) }
+    write(waiting: .seconds(3))
+    try loadFirewall()
+    try makeDevices()
+  }
+
+  /// Everything that may come to be on this host with these VIPs.
+  func plannedJournal(_ vips: [AddressThread.VIP]) -> AddressJournal {
+    var plan = AddressJournal.ofThisHost()
+    plan.settings = journal.settings
+    for vip in vips {
+      for address in vip.addresses {
+        let name = vip.device(address.family)
+        plan.places.append(.init(address: address, interface: name, index: table.link(named: name)?.index ?? 0))
+      }
+      guard let virtualMAC = vip.virtualMAC else { continue }
+      for family in vip.families { plan.devices.append(virtualMAC.deviceName(family)) }
+      guard vip.families.contains(.ipv4) else { continue }
+      for setting in VirtualDevice.parentSettings(vip.interface)
+      where !plan.settings.contains(where: { $0.path == setting.path }) {
+        plan.settings.append(setting)
+      }
+    }
+    if vips.contains(where: { !$0.accepts }) { plan.tables = [AcceptTable.name] }
+    return plan
+  }
+
+  private func write(waiting: Duration) {
+    if let trouble = file?.write(journal, waiting: waiting) { report(.journal(trouble)) }
+  }
+
+  // MARK: Firewall and devices
+
+  /// - Throws: where it can't be loaded; no VIP that accepts nothing may be held then.
+  func loadFirewall() throws(SystemError) {
+    try firewall.load(Set(entries.filter { !$0.vip.accepts }.flatMap(\.vip.addresses)))
+  }
+
+  /// The devices of all VIPs with a virtual MAC whose interface is there.
+  private func makeDevices() throws(SystemError) {
+    for entry in entries where entry.vip.virtualMAC != nil {
+      guard let link = table.link(named: entry.vip.interface) else { continue }
+      for family in entry.vip.families { _ = try makeDevice(of: entry.vip, family, on: link) }
+    }
+  }
+
+  func makeDevice(
+    of vip: AddressThread.VIP, _ family: AddressFamily, on link: LinkRecord
+  ) throws(SystemError) -> LinkRecord {
+    guard let virtualMAC = vip.virtualMAC else { return link }
+    let device = try VirtualDevice.ensure(virtualMAC, family, on: link, requests)
+    watch.take(in: device)
+    if family == .ipv4 {
+      for setting in VirtualDevice.parentSettings(link.name) {
+        if !journal.settings.contains(where: { $0.path == setting.path }) {
+          journal.settings.append(setting)
+          write(waiting: .zero)
+        }
+        try Sysctl.write(setting.after, to: setting.path)
+      }
+    }
+    return device
+  }
+
+  /// The end: where nothing is held, nothing stays on this host.
+  func dismantle() {
+    guard heldAddresses.isEmpty else { return }
+    do throws(SystemError) {
+      let outcome = try Sweeper(requests: requests).sweep(journal)
+      for trouble in outcome.troubles { report(.journal(trouble)) }
+      if outcome.troubles.isEmpty { file?.remove() }
+    } catch {
+      report(.blind(error))
+    }
+  }
+
+  // MARK: Other VIPs
+
+  /// See `AddressThread.configure`.
+  func configure(_ vips: [AddressThread.VIP], watching: [String]) {
+    let wanted = Dictionary(vips.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
+    // What goes, and what is to be somewhere else, leaves first: its interface or MAC may be wanted by another.
+    for entry in entries.indices {
+      let old = entries[entry].vip
+      let new = wanted[old.id]
+      if new == nil, let generation = record.owner(old.id) { record.revoke(old.id, generation: generation) }
+      if new.map({ $0.interface != old.interface || $0.virtualMAC != old.virtualMAC }) ?? true {
+        vanish(entry, .reconfigured)
+      }
+    }
+    let before = entries
+    journal = plannedJournal(vips).merged(with: journal)
+    write(waiting: .milliseconds(500))
+    know(
+      vips.map { vip in
+        guard var entry = before.first(where: { $0.vip.id == vip.id }) else { return Entry(vip) }
+        if entry.vip.interface != vip.interface || entry.vip.virtualMAC != vip.virtualMAC { return Entry(vip) }
+        entry.vip = vip
+        return entry
+      })
+    do throws(SystemError) {
+      try loadFirewall()
+    } catch {
+      report(.firewall(error))
+    }
+    for entry in entries.indices {
+      if let old = before.first(where: { $0.vip.id == entries[entry].vip.id }) { change(entry, from: old.vip.addresses) }
+    }
+    removeDevices(of: before)
+    queue.removeAll { item in !vips.contains { $0.id == item.vip && $0.addresses.contains(item.address) } }
+    journal = plannedJournal(vips)
+    write(waiting: .zero)
+    watch.follow(watching, excluding: addressesOfVIPs)
+    followClaims(again: true)
+    lookForForeign()
+  }
+
+  /// The addresses of a VIP that is held have changed: what is new comes first, so that it never has none.
+  private func change(_ entry: Int, from old: [IPAddress]) {
+    let vip = entries[entry].vip
+    let gone = old.filter { !vip.addresses.contains($0) }
+    if case .held(let generation, let until) = entries[entry].phase {
+      for address in vip.addresses where !old.contains(address) {
+        guard add(address, entry, generation, until) else { break }
+      }
+    }
+    // Also where it is not held: a removal may have failed before.
+    for address in gone where !addressesOfVIPs.contains(address) {
+      let index = currentIndex(entry, address.family)
+      if index != 0, table.hasVIP(address, on: index) || entries[entry].home.interface != 0 {
+        _ = perform(.remove, address, on: index)
+      }
+    }
+  }
+
+  private func add(_ address: IPAddress, _ entry: Int, _ generation: UInt64, _ until: Instant?) -> Bool {
+    let vip = entries[entry].vip
+    do throws(SystemError) {
+      if !vip.accepts, !firewall.covers(address) { throw SystemError(call: "nft", code: ENOENT, subject: "\(address)") }
+      if vip.virtualMAC != nil, entries[entry].home[address.family] == entries[entry].home.interface
+        || entries[entry].home[address.family] == 0, let link = link(of: entry)
+      {
+        let device = try makeDevice(of: vip, address.family, on: link)
+        entries[entry].home[address.family] = device.index
+        _ = try VirtualDevice.set(up: true, device.index, requests)
+      }
+      guard record.holds(vip.id, generation: generation), isBefore(until) else { return false }
+      let index = entries[entry].home[address.family]
+      let code = perform(.set(leaseSeconds: remainingSeconds(until, at: Clock.now())), address, on: index)
+      guard code == 0 || code == EEXIST else {
+        throw SystemError(call: "RTM_NEWADDR", code: code, subject: "\(address) on \(vip.device(address.family))")
+      }
+    } catch {
+      report(.failed(vip.id, generation, error))
+      return false
+    }
+    if entries[entry].announced == generation { announceAgain(address, entry, generation) }
+    return true
+  }
+
+  /// The devices that no VIP has any more.
+  private func removeDevices(of before: [Entry]) {
+    func names(_ entries: [Entry]) -> [String] {
+      entries.flatMap { entry in entry.vip.families.compactMap { entry.vip.virtualMAC?.deviceName($0) } }
+    }
+    let wanted = Set(names(entries))
+    for name in names(before) where !wanted.contains(name) {
+      guard let link = table.link(named: name), link.isVirtualRouter else { continue }
+      do throws(SystemError) {
+        _ = try requests.perform { $0.appendRemoval(ofLink: link.index, sequence: $1) }
+      } catch {
+        report(.journal("\(error)"))
+      }
+    }
+    do throws(SystemError) {
+      for entry in entries where entry.vip.virtualMAC != nil {
+        guard let link = table.link(named: entry.vip.interface) else { continue }
+        for family in entry.vip.families { _ = try makeDevice(of: entry.vip, family, on: link) }
+      }
+    } catch {
+      report(.journal("\(error)"))
+    }
+  }
+}
