@@ -35,6 +35,8 @@ struct AdvertGates {
   private var silences: [Silence]
   private static let causes = AuthenticationDiscard.allCases.count + 1
   private var choice: SigningKeyChoice
+  /// Grows when another key signs than before.
+  private(set) var keyChanges: UInt64 = 0
 
   init(_ routers: [Settings?], _ secrets: ClusterSecrets, peers: Int, at now: Instant) {
     isDerived = secrets.isDerived
@@ -122,6 +124,9 @@ struct AdvertGates {
   /// The sequence of the last advert that was signed, for who signs after this process: nil before the first.
   func lastSequence(of vip: Int) -> UInt64? { signers.indices.contains(vip) ? signers[vip]?.last.rawValue : nil }
 
+  /// Index of the key that signs now; nil where adverts of that VIP are not signed.
+  func signingKey(of vip: Int) -> Int? { signers.indices.contains(vip) ? signers[vip]?.signingKey : nil }
+
   /// The peer has said which keys it has.
   mutating func learn(_ keys: [UInt8], of peer: Int, at now: Instant) {
     choice.learn(keys, of: peer)
@@ -130,7 +135,10 @@ struct AdvertGates {
 
   mutating func chooseKeys(at now: Instant) {
     let index = choice.index(at: now)
-    for vip in signers.indices where isDerived[vip] { signers[vip]?.sign(withKey: index) }
+    for vip in signers.indices where isDerived[vip] && signers[vip].map({ $0.signingKey != index }) ?? false {
+      signers[vip]?.sign(withKey: index)
+      keyChanges &+= 1
+    }
   }
 }
 

@@ -1,5 +1,6 @@
 import Basis
 import Configuration
+import Crypto
 import Linux
 import Node
 import VRRP
@@ -39,6 +40,8 @@ final class Elections {
   private var failuresInARow: [Int]
   private var tables: [Table] = []
   private var gates: AdvertGates
+  /// For each VIP.
+  private let advertKeys: [[AdvertKey]]
   /// What is signed is put together here, again and again.
   private var signed: [UInt8] = []
 
@@ -63,6 +66,7 @@ final class Elections {
     failures = keys.map { _ in 0 }
     failuresInARow = keys.map { _ in 0 }
     gates = AdvertGates(routers, secrets, peers: settings.peers.count, at: Clock.now())
+    advertKeys = secrets.advertKeys
     signed.reserveCapacity(buffer.count)
   }
 
@@ -198,6 +202,15 @@ extension Elections {
 
   /// The sequence of the last signed advert of a VIP, for the guardian to sign after it.
   func lastSequence(of vip: Int) -> UInt64? { gates.lastSequence(of: vip) }
+
+  /// The key that signs a VIP's adverts now; nil where they are not signed.
+  func signingKey(of vip: Int) -> AdvertKey? {
+    guard let index = gates.signingKey(of: vip), advertKeys.indices.contains(vip) else { return nil }
+    return advertKeys[vip].indices.contains(index) ? advertKeys[vip][index] : nil
+  }
+
+  /// Grows when another key signs than before.
+  var keyChanges: UInt64 { gates.keyChanges }
 
   /// A peer has said with which keys it verifies adverts.
   func learn(keys: [UInt8], of peer: Int) { gates.learn(keys, of: peer, at: Clock.now()) }

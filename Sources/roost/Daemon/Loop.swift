@@ -266,6 +266,7 @@ final class Loop {
         // Not at once: the node is in the middle of an event.
         mailbox.send(.unheard(interface: settings.vips[vip].interface, error))
       }
+      if let sequence = elections.lastSequence(of: vip) { record.setLastSigned(vip, sequence) }
     case .take(let vip, let generation, let lease, _):
       if let proxy = parts.proxy, !proxyIndices[vip].isEmpty { proxy.resume(proxyIndices[vip]) }
       parts.addresses.take(vip, generation: generation, lease: lease)
