@@ -7,7 +7,8 @@ private let measuredRuns = getenv("ROOST_MEASURE").flatMap { Int(String(cString:
 
 /// How quick the guardian is, in numbers: `ROOST_MEASURE=20 swift test --filter MeasureTests`. Nothing is asserted of times.
 @Suite(
-  .serialized, .enabled(if: canMakeNamespaces && roostProgram != nil && measuredRuns > 0, "asked for by ROOST_MEASURE=RUNS"))
+  .serialized,
+  .enabled(if: canMakeNamespaces && roostProgram != nil && measuredRuns > 0, "asked for by ROOST_MEASURE=RUNS"))
 struct MeasureTests {
   @Test(arguments: [0, 1000, 9000])
   func `from kill -9 to farewell and address gone`(connections: Int) throws {
@@ -51,11 +52,22 @@ struct MeasureTests {
         let said = try #require(capture.adverts.all.first { $0.entry.source == 1 && $0.entry.priority == 0 })
         farewells.append((said.at - stopped).milliseconds)
         try #require(eventually { (try? stage.hasVIP(stage.there)) == true })
+        let continued = Clock.now()
         daemon.signal(SIGCONT)
         try #require(eventually { daemon.vipState == "backup" })
         usleep(100_000)
-        late += capture.adverts.all.filter { $0.at > said.at && $0.entry.source == 1 }.count
-        late += capture.announcements.all.filter { $0.at > said.at && $0.entry == 1 }.count
+        for advert in capture.adverts.all where advert.at > said.at && advert.entry.source == 1 {
+          late += 1
+          print(
+            "\(advert.entry) \((advert.at - said.at).milliseconds) ms after the farewell, \((advert.at - continued).milliseconds) ms after SIGCONT"
+          )
+        }
+        for claim in capture.announcements.all where claim.at > said.at && claim.entry == 1 {
+          late += 1
+          print(
+            "announcement \((claim.at - said.at).milliseconds) ms after the farewell, \((claim.at - continued).milliseconds) ms after SIGCONT: \(daemon.logText)"
+          )
+        }
       }
     }
     print("SIGSTOP at 10 ms adverts: farewell \(summary(farewells)) ms; packets of the old owner afterwards: \(late)")

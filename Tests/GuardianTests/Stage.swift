@@ -121,7 +121,8 @@ final class Daemon {
     if connections > 0 {
       let opener = """
         import os, resource, socket, sys
-        resource.setrlimit(resource.RLIMIT_NOFILE, (65536, 65536))
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
         listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
         for _ in range(\(connections)):
           client = socket.create_connection(listener.getsockname())

@@ -1,6 +1,4 @@
-import Crypto
 import Guardian
-import Linux
 
 /// `roost guardian [--realtime] --pid-file PATH`: what the daemon starts beside itself. It is for no person, so no help tells of it.
 struct GuardianCommand {
@@ -26,11 +24,6 @@ struct GuardianCommand {
   }
 
   func run() -> Int32 {
-    GuardianProcess.run(pidFile: path, isRealtime: isRealtime) { farewell, key, last in
-      let signed = try? AdvertKey(id: key.id, bytes: SecretBytes(key.bytes)).sign(
-        farewell.message, from: farewell.source, to: farewell.destination, wallNanoseconds: Clock.wall().nanoseconds,
-        past: last == 0 ? nil : last)
-      return signed ?? farewell.message
-    }
+    GuardianProcess.run(pidFile: path, isRealtime: isRealtime, sign: FarewellSigner.sign)
   }
 }

@@ -40,6 +40,8 @@ struct AdvertGates {
   private var choice: SigningKeyChoice
   private var derivedKeys: [UInt8]
   private var peers: Int
+  /// Grows when another key signs than before.
+  private(set) var keyChanges: UInt64 = 0
 
   private struct Origin: Equatable {
     let mode: AuthenticationMode
@@ -158,6 +160,9 @@ struct AdvertGates {
   /// The sequence of the last advert that was signed, for who signs after this process: nil before the first.
   func lastSequence(of vip: Int) -> UInt64? { signers.indices.contains(vip) ? signers[vip]?.last.rawValue : nil }
 
+  /// Index of the key that signs now; nil where adverts of that VIP are not signed.
+  func signingKey(of vip: Int) -> Int? { signers.indices.contains(vip) ? signers[vip]?.signingKey : nil }
+
   /// The peer has said which keys it has.
   mutating func learn(_ keys: [UInt8], of peer: Int, at now: Instant) {
     choice.learn(keys, of: peer)
@@ -166,7 +171,10 @@ struct AdvertGates {
 
   mutating func chooseKeys(at now: Instant) {
     let index = choice.index(at: now)
-    for vip in signers.indices where isDerived[vip] { signers[vip]?.sign(withKey: index) }
+    for vip in signers.indices where isDerived[vip] && signers[vip].map({ $0.signingKey != index }) ?? false {
+      signers[vip]?.sign(withKey: index)
+      keyChanges &+= 1
+    }
   }
 }
 

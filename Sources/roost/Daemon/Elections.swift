@@ -42,6 +42,7 @@ final class Elections {
   private var failuresInARow: [Int]
   private var tables: [Table] = []
   private var gates: AdvertGates
+  /// For each VIP.
   /// What is signed is put together here, again and again.
   private var signed: [UInt8] = []
 
@@ -225,6 +226,9 @@ extension Elections {
 
   /// The key that signs a VIP's adverts now, for the guardian.
   func signingKey(of vip: Int) -> AdvertKey? { gates.signingKey(of: vip) }
+
+  /// Grows when another key signs than before.
+  var keyChanges: UInt64 { gates.keyChanges }
 
   /// A peer has said with which keys it verifies adverts.
   func learn(keys: [UInt8], of peer: Int) { gates.learn(keys, of: peer, at: Clock.now()) }

@@ -17,6 +17,8 @@ struct Fence {
   fileprivate(set) var isMute = false
   /// VIPs whose charge may have changed.
   fileprivate var stale: [Int] = []
+  /// Of the elections, as the guardian was told last.
+  fileprivate var keyChanges: UInt64 = 0
 
   mutating func recharge(_ vip: Int) {
     if !stale.contains(vip) { stale.append(vip) }
@@ -59,6 +61,10 @@ extension Loop {
 
   /// At the end of each turn.
   func tellGuardian() {
+    if elections.keyChanges != fence.keyChanges {
+      fence.keyChanges = elections.keyChanges
+      for vip in settings.vips.indices { fence.recharge(vip) }
+    }
     for vip in fence.stale { parts.guardian.charge(vip, charge(vip)) }
     fence.stale.removeAll(keepingCapacity: true)
     parts.guardian.turned()

@@ -12,7 +12,7 @@ final class Witnesses {
 
   private let reactor: Reactor
   private let answered: (_ vip: Int, _ round: UInt64) -> Void
-  private var sockets: [AddressFamily: Descriptor.Box] = [:]
+  private var sockets: [AddressFamily: Socket] = [:]
   /// Tells our echoes from another program's.
   private let token = UInt32.random(in: 0 ... .max)
   private var buffer = [UInt8](repeating: 0, count: 2048)
@@ -51,11 +51,19 @@ final class Witnesses {
     for shift in stride(from: 24, through: 0, by: -8) { message.append(UInt8(truncatingIfNeeded: vip >> shift)) }
     for shift in stride(from: 56, through: 0, by: -8) { message.append(UInt8(truncatingIfNeeded: round >> UInt64(shift))) }
     if family == .ipv4 {
-      let sum = Checksum.internet(message)
+      var checksum = Checksum()
+      checksum.add(message)
+      let sum = checksum.value
       message[2] = UInt8(truncatingIfNeeded: sum >> 8)
       message[3] = UInt8(truncatingIfNeeded: sum)
     }
     return message
+  }
+
+  /// A place for the descriptor, which can't be copied.
+  private final class Socket {
+    let descriptor: Descriptor
+    init(_ descriptor: consuming Descriptor) { self.descriptor = descriptor }
   }
 
   private func socket(_ family: AddressFamily) -> Int32? {
@@ -63,7 +71,7 @@ final class Witnesses {
     do throws(SystemError) {
       let descriptor = try Descriptor.socket(
         family == .ipv4 ? AF_INET : AF_INET6, SOCK_RAW, protocol: family == .ipv4 ? 1 : 58, about: "ICMP")
-      let box = Descriptor.Box(descriptor)
+      let box = Socket(descriptor)
       try reactor.register(box.descriptor.rawValue, .readable) { [unowned self] _ in drain(family, box.descriptor.rawValue) }
       sockets[family] = box
       return box.descriptor.rawValue
