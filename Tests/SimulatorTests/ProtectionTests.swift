@@ -18,7 +18,7 @@ struct ProtectionTests {
     Case(protection: .guardian, faults: [.kill, .stall], promise: .oneOwner),
     Case(protection: .fence, faults: [.stallAtMessage], promise: .oneOwner),
     Case(protection: .sweep, faults: [.killAll], promise: .nothingLeft),
-    Case(protection: .isolation, faults: [.linkCut], promise: .isolation),
+    Case(protection: .isolation, faults: [.linkCut, .kill], promise: .isolation),
     Case(protection: .authentication, faults: [.rogueAdvert], promise: .stranger),
     Case(protection: .skew, faults: [.kill, .nodeDead], promise: .oneWinner, nodes: 4),
     Case(protection: .reannouncement, faults: [.partition, .rogueAnnouncement], promise: .neighbours),
@@ -38,14 +38,14 @@ struct ProtectionTests {
   func `without a protection its promise is broken, and that is seen`(one: Case) async {
     var plan = Self.plan(one)
     plan.switchOff(one.protection)
-    let found = await Simulation.run(plan, seeds: 0..<60).violations
+    let found = await Simulation.run(plan, seeds: 0..<40).violations
     #expect(found.contains { $0.promise == one.promise }, "\(Set(found.map(\.promise)))")
     #expect(found.first?.again.contains("--without \(one.protection.rawValue)") ?? false)
   }
 
   @Test(arguments: cases)
   func `with all of them the same faults break nothing`(one: Case) async {
-    let report = await Simulation.run(Self.plan(one), seeds: 0..<60)
+    let report = await Simulation.run(Self.plan(one), seeds: 0..<20)
     for violation in report.violations.prefix(1) { Issue.record("\(violation)") }
   }
 
@@ -62,7 +62,7 @@ struct ProtectionTests {
     // Cut in the middle of whatever happens, and whole again.
     let kinds: [Chaos.Kind] = [.peersCut, .kill, .stop, .stall, .partition, .move, .linkDown]
     let report = await Simulation.run(
-      Plan(Chaos(every: .seconds(3), kinds: kinds), nodes: 3, duration: .seconds(60)), seeds: 0..<60)
+      Plan(Chaos(every: .seconds(3), kinds: kinds), nodes: 3, duration: .seconds(60)), seeds: 0..<20)
     for violation in report.violations.prefix(1) { Issue.record("\(violation)") }
   }
 

@@ -15,6 +15,8 @@ public struct Interleavings: Sendable {
     case looksNever
     /// The guardian removes once and doesn't watch what comes after.
     case removesOnce
+    /// The guardian removes what the record says is owned, and not what the loop had ended and the thread not yet removed.
+    case removesOwnedOnly
     /// The kernel keeps addresses for ever.
     case noLease
   }
@@ -121,12 +123,12 @@ public struct Interleavings: Sendable {
     var hasNews = false
     var hasGuardianNews = false
     // How much may still happen.
-    var renewals = 2
+    var renewals = 1
     var thefts = 1
     var stops = 1
     var takes = 1
     var releases = 1
-    var waits = 2
+    var waits = 1
     var deaths = 1
     var guardianDeaths = 1
 
@@ -169,14 +171,21 @@ public struct Interleavings: Sendable {
       case .goesOn: daemon == .stopped && isStoppedByFault && guardian == .watching
       case .dies: daemon != .dead && deaths > 0
       case .guardianDies: guardian != .dead && guardianDeaths > 0
-      case .holds: guardian == .watching && isStoppedByFault && place.isOwner(place.granted) && daemon == .stopped
+      case .holds: guardian == .watching && isStoppedByFault && daemon == .stopped && isConcerned(weaknesses)
       case .deposes: guardian == .held || guardian == .watching && daemon == .dead && !isDeathSeen
       case .removes: guardian == .deposed
       case .lets: guardian == .removed
       case .removesAgain:
-        guardian == .watching && hasGuardianNews && place.unacknowledged != nil && !weaknesses.contains(.removesOnce)
+        guardian == .watching && hasGuardianNews && !weaknesses.contains(.removesOnce) && place.isPresent
+          && !place.isOwner(place.granted)
+          && (place.unacknowledged != nil || daemon != .running && !weaknesses.contains(.removesOwnedOnly))
       case .waits: waits > 0
       }
+    }
+
+    /// Whether there is something for the guardian to do once the daemon is silent.
+    private func isConcerned(_ weaknesses: Set<Weakness>) -> Bool {
+      place.isOwner(place.granted) || place.isPresent && !weaknesses.contains(.removesOwnedOnly)
     }
 
     /// False where the step itself is wrong.
@@ -214,12 +223,12 @@ public struct Interleavings: Sendable {
       case .waits:
         waits -= 1
         now += Self.lease + 1_000_000_000
-      default: takeProcess(step)
+      default: takeProcess(step, weaknesses)
       }
       return true
     }
 
-    private mutating func takeProcess(_ step: Step) {
+    private mutating func takeProcess(_ step: Step, _ weaknesses: Set<Weakness>) {
       switch step {
       case .stops:
         stops -= 1
@@ -240,7 +249,9 @@ public struct Interleavings: Sendable {
       case .holds: guardian = .held
       case .deposes:
         if daemon == .dead { isDeathSeen = true }
-        guardian = place.depose() ? .deposed : daemon == .dead ? .watching : .removed
+        let isConcerned = isConcerned(weaknesses)
+        _ = place.depose()
+        guardian = isConcerned ? .deposed : daemon == .dead ? .watching : .removed
       case .removes:
         place.removeFromOutside()
         hasNews = true
@@ -312,6 +323,8 @@ public struct Interleavings: Sendable {
         return "the address stays though its ownership is over, and somebody could remove it"
       }
       var later = self
+      // No message takes as long as a lease.
+      if inKernel != nil { later.finish() }
       later.now += 2 * Self.lease
       var none: [State: Bool] = [:]
       return later.settles(weaknesses, waiting: true, &none) ? nil : "the address stays for ever"

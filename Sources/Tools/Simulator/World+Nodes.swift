@@ -318,10 +318,11 @@ extension World {
     }
   }
 
-  /// With witnesses to ask, a node that has reached nobody for longer than it takes to notice claims nothing.
+  /// With witnesses to ask, a node that has reached nobody for longer than it takes to notice claims nothing:
+  /// it may go by what a witness said up to Active_Down_Interval ago.
   private mutating func checkIsolation(_ node: Int, _ vip: Int) {
     guard plan.promisesIsolation, let since = picture.isolatedSince[node],
-      now - since > 2 * bounds.interval + 30_000_000
+      now - since > 4 * bounds.interval + 30_000_000
     else { return }
     found(
       Finding(
