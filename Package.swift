@@ -12,6 +12,7 @@ let package = Package(
     .executable(name: "roost", targets: ["roost"]),
     // For Benchmarks/ and Fuzz/, packages of their own: each links only what it measures or feeds.
     .library(name: "ProxyParts", targets: ["Proxy", "Balancing", "Wire", "Basis", "Linux"]),
+    .library(name: "SecureParts", targets: ["PeerLink", "Crypto", "VRRP", "Wire", "Basis", "Linux"]),
     .library(name: "Basis", targets: ["Basis"]),
     .library(name: "Wire", targets: ["Wire"]),
     .library(name: "VRRP", targets: ["VRRP"]),
@@ -51,7 +52,8 @@ let package = Package(
     .target(
       name: "COpenSSL", path: "Sources/System/COpenSSL",
       linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]),
-    .target(name: "Crypto", dependencies: ["COpenSSL", "VRRP", "Wire"], path: "Sources/System/Crypto", swiftSettings: edge),
+    .target(
+      name: "Crypto", dependencies: ["COpenSSL", "VRRP", "Wire"], path: "Sources/System/Crypto", swiftSettings: edge),
 
     // Edges: what runs beside the loop.
     .target(
@@ -109,7 +111,8 @@ let package = Package(
     .testTarget(name: "HealthTests", dependencies: ["Health", "Basis"], swiftSettings: edge),
     .testTarget(name: "BalancingTests", dependencies: ["Balancing", "Basis", "Wire"], swiftSettings: edge),
     .testTarget(name: "HTTP1Tests", dependencies: ["HTTP1"], swiftSettings: edge),
-    .testTarget(name: "NodeTests", dependencies: ["Node", "Peering", "Basis", "Wire", "VRRP", "Health"], swiftSettings: edge),
+    .testTarget(
+      name: "NodeTests", dependencies: ["Node", "Peering", "Basis", "Wire", "VRRP", "Health"], swiftSettings: edge),
     .testTarget(
       name: "ConfigurationTests", dependencies: ["Configuration", "Basis", "Wire", "VRRP", "Health", "Node"],
       exclude: ["golden"],
@@ -138,7 +141,7 @@ let package = Package(
       name: "GuardianTests", dependencies: ["Guardian", "roost", "Crypto", "Linux", "CLinux", "VRRP", "Basis", "Wire"],
       swiftSettings: edge),
     .testTarget(
-      name: "TrackingTests", dependencies: ["Tracking", "Node", "Linux", "CLinux", "Basis", "Wire"], swiftSettings: edge
+      name: "TrackingTests", dependencies: ["Tracking", "Prober", "Node", "Linux", "CLinux", "Basis", "Wire"], swiftSettings: edge
     ),
     .testTarget(
       name: "NotifyTests", dependencies: ["Notify", "Node", "Linux", "CLinux", "Basis", "Wire"], swiftSettings: edge),

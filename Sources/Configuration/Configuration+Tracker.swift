@@ -35,7 +35,7 @@ extension Configuration {
       case file(String)
       /// Good while a process of that name runs.
       case process(String)
-      /// Good while it exits with 0. `user`: as whom it runs; nil: as the daemon.
+      /// Good while it exits with 0. `user`: as whom it runs; nil: nobody.
       case command([String], user: String?)
       /// Good while this node owns that VIP.
       case vip(String)

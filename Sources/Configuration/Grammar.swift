@@ -163,11 +163,11 @@ enum Grammar {
       Key("route", .scalar(.prefix), "Good while there is a route to exactly this prefix, such as 0.0.0.0/0."),
       Key("table", .scalar(.whole(1...999_999_999)), "The routing table that has the route; the main one if absent."),
       Key("file", .scalar(.file), "Good while this file exists."),
-      Key("process", .scalar(.process), "Good while a process of this name runs."),
+      Key("process", .scalar(.process), "Good while a program of this name runs."),
       Key(
         "command", .list(.argument, most: 64),
         "The program's absolute path and its arguments; good while it exits with 0. One runs at a time."),
-      Key("user", .scalar(.user), "As whom the command runs; as the daemon, usually root, if absent."),
+      Key("user", .scalar(.user), "As whom the command runs; nobody, if absent."),
       Key("vip", .scalar(.name(of: "a VIP")), "Good while the node owns this VIP."),
       Key("service", .scalar(.name(of: "a service")), "Good while this service has enough backends that take traffic."),
       Key("at-least", .scalar(.whole(1...4096)), default: .number(1), "How many backends are enough."),

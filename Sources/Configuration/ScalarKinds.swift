@@ -166,9 +166,14 @@ extension ScalarKind {
 
   static let webAddress: ScalarKind = {
     let expected = "a URL such as http://10.0.0.9:8080/roost"
-    let schema: [(String, JSON)] = [("type", .string("string")), ("pattern", .string("^https?://[!-~]+$"))]
+    let schema: [(String, JSON)] = [("type", .string("string")), ("pattern", .string("^http://[!-~]+$"))]
     return ScalarKind(expected: expected, schema: schema) { text in
-      if Configuration.WebAddress(text) != nil { return nil }
+      if let address = Configuration.WebAddress(text) {
+        guard address.isSecure else { return nil }
+        return Problem(
+          "https is not available in this version",
+          "use http, or a command such as [/usr/bin/curl, -fsS, --json, \"@-\", URL]")
+      }
       if text.contains("@") {
         return Problem(
           "a URL with a user's name can't be used",

@@ -99,7 +99,8 @@ public enum Secret {
       case .notAFile: "\(quoted(path)) is no file"
       case .readableByAll(let mode):
         "\(quoted(path)) may be read by every user (mode \(String(mode & 0o777, radix: 8)))"
-      case .ofAnotherUser(let user): "\(quoted(path)) belongs to user \(user), who is neither root nor the one who runs this"
+      case .ofAnotherUser(let user):
+        "\(quoted(path)) belongs to user \(user), who is neither root nor the one who runs this"
       case .tooShort(let length): "\(quoted(path)) holds \(length) bytes, a secret has \(Secret.minimumLength) or more"
       case .tooLong: "\(quoted(path)) is too long for a secret"
       case .notAKey(let length):

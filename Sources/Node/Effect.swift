@@ -28,9 +28,10 @@ public enum Effect: Sendable, Equatable {
   case tell(peer: Int, PeerMessage)
   /// Run what must have happened before the VIP is announced (`before-announcing`). Answered by `.prepared`.
   case prepare(vip: Int, generation: UInt64)
-  /// From now on the VIP at that place is what these settings say; a vacant one is no more. Comes when the place is free of the VIP that
-  /// was there before, or where the same VIP goes on with other addresses: while it is owned, those that are new are
-  /// added and announced (answered by `.added`, or `.failed`) and those that are no longer listed are removed.
+  /// From now on the VIP at that place is what these settings say; a vacant one is no more. Comes when the place is free of the VIP
+  /// that was there before, or at once where the same VIP goes on with other settings: while it is owned, addresses that are
+  /// new are added and announced (answered by `.added`, or `.failed`), and those that are no longer listed are removed. Until it
+  /// comes, whatever is said of the place is about the VIP that was there.
   case configure(vip: Int, VIPSettings)
   case answer(ticket: UInt64, CommandAnswer)
   /// Something worth telling a person.

@@ -30,7 +30,8 @@ public enum Event: Sendable, Equatable {
   case peer(Int, PeerReport)
   /// A person asked for something. Answered by `Effect.answer` with the same ticket, perhaps later.
   case command(Command, ticket: UInt64)
-  /// The configuration changed. A VIP or service keeps its index as long as it lives; see `NodeSettings`.
+  /// The configuration changed. A VIP or service keeps its index as long as it lives; see `NodeSettings`. For an interface that no VIP
+  /// was on before, `link` follows.
   case settings(NodeSettings)
   /// What `Effect.prepare` started has ended: the VIP may be announced, or can't be had here.
   case prepared(vip: Int, generation: UInt64, succeeded: Bool)

@@ -161,9 +161,13 @@ extension Node {
   // MARK: Announcements
 
   mutating func announce(vip: Int, _ emit: (Effect) -> Void) {
-    guard case .held(let generation, _) = vips[vip].holding, vips[vip].preparing == nil else { return }
-    vips[vip].announcements += 1
-    emit(.announce(vip: vip, generation: generation))
+    guard vips[vip].preparing == nil else { return }
+    switch vips[vip].holding {
+    case .held, .closing(_, _, _, leaving: true):
+      vips[vip].announcements += 1
+      emit(.announce(vip: vip, generation: vips[vip].generation))
+    case .closing, .releasing, .nothing: break
+    }
   }
 
   /// The first is out; the rest follows.

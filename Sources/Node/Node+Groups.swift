@@ -45,7 +45,9 @@ extension Node {
     guard phase == .running else { return }
     if let lost = members.first(where: { hasMadeWay($0, in: members) }) {
       for vip in members where vips[vip].router?.state == .active {
-        elect(vip: vip, .makeWay(.group(with: vips[lost].settings.name)), at: now, emit)
+        // Where another node owns one already, it owns all: then nothing is said of the others, either.
+        let reason = Reason.group(with: vips[lost].settings.name)
+        elect(vip: vip, vips[lost].router?.wasDeposed == true ? .deposed(reason) : .makeWay(reason), at: now, emit)
         coordination.isDirty = true
       }
     } else if let active = members.first(where: { vips[$0].router?.state == .active }),
@@ -61,7 +63,8 @@ extension Node {
   /// Active when it was last looked at, and a backup now. A tie that an address decides counts for the first member alone: addresses
   /// may fall out differently on each member's interface, and two nodes that each win one would send each other away for ever.
   private func hasMadeWay(_ vip: Int, in members: [Int]) -> Bool {
-    guard coordination.standings[vip].routerState == .active, let router = vips[vip].router, router.state == .backup else {
+    guard coordination.standings[vip].routerState == .active, let router = vips[vip].router, router.state == .backup
+    else {
       return false
     }
     return vip == members.first || router.owner?.priority != router.priority
@@ -81,7 +84,9 @@ extension Node {
   /// A backup heard an advert for one member: as long as that owner is better and speaks, the others are its own, too. A priority 0
   /// ends that for its own VIP at once.
   mutating func holdCompanions(of vip: Int, at now: Instant, _ emit: (Effect) -> Void) {
-    guard coordination.standings[vip].group != nil, let router = vips[vip].router, router.state == .backup else { return }
+    guard coordination.standings[vip].group != nil, let router = vips[vip].router, router.state == .backup else {
+      return
+    }
     guard let owner = router.owner, owner.heard == now else {
       coordination.standings[vip].ownerLeft = router.owner == nil
       elect(vip: vip, .postpone(until: now), at: now, emit)
@@ -90,8 +95,7 @@ extension Node {
     coordination.standings[vip].ownerLeft = false
     guard owner.priority >= router.priority else { return }
     // Active_Down_Interval: what this member's own timer has been set to. Whichever was heard last decides for all.
-    let skewed = router.settings.version == .v2 ? Duration.seconds(1) : router.interval
-    let until = now.later(by: router.interval * 3 + skewed * (256 - Int(router.priority)) / 256)
+    let until = now.later(by: router.longestSilence)
     for other in companions(of: vip)
     where other != vip && vips[other].router?.state == .backup && !coordination.standings[other].ownerLeft {
       elect(vip: other, .postpone(until: until), at: now, emit)

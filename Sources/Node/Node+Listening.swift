@@ -24,9 +24,9 @@ struct Segment: Sendable {
   /// Any advert of another node.
   var heard: Instant?
 
-  static func all(of settings: NodeSettings) -> [Segment] {
+  static func all(of vips: [VIPSettings]) -> [Segment] {
     var segments: [Segment] = []
-    for vip in settings.vips where !vip.isVacant && index(of: vip.interface, in: segments) == nil {
+    for vip in vips where !vip.isVacant && index(of: vip.interface, in: segments) == nil {
       segments.append(Segment(interface: vip.interface))
     }
     return segments
@@ -43,6 +43,12 @@ struct Hearsay: Sendable {
   var heard: Instant?
 
   init(peers: Int) { isUp = Array(repeating: false, count: peers) }
+
+  /// The same peers in another order, some gone, some new.
+  mutating func change(from old: [String], to new: [String]) {
+    let before = isUp
+    isUp = new.map { name in old.firstIndex(of: name).map { before[$0] } ?? false }
+  }
 
   mutating func heard(_ report: PeerReport, of peer: Int, at now: Instant) {
     switch report {
@@ -110,7 +116,6 @@ extension Node {
 
   /// An advert that the VIP's router took.
   mutating func heard(vip: Int, at now: Instant, _ emit: (Effect) -> Void) {
-    guard settings.hasWitnesses else { return }
     vips[vip].listening.heard = now
     vips[vip].listening.firstRound = vips[vip].listening.round + 1
     if let segment = vips[vip].segment { segments[segment].heard = now }
@@ -166,10 +171,12 @@ extension Node {
 
   /// Whether a router whose deadline was reached may act on it. A backup that hears nothing at all is held back.
   mutating func mayClaim(vip: Int, at now: Instant, _ emit: (Effect) -> Void) -> Bool {
-    guard let router = vips[vip].router, router.state == .backup, isIsolated(vip, at: now) else { return true }
+    guard settings.hasWitnesses, vips[vip].router?.state == .backup, isIsolated(vip, at: now),
+      let interval = vips[vip].router?.interval
+    else { return true }
     vips[vip].listening.isHeldBack = true
     if vips[vip].listening.ask == nil { vips[vip].listening.ask = now }
-    elect(vip: vip, .postpone(until: now + router.interval), at: now, emit)
+    elect(vip: vip, .postpone(until: now + interval), at: now, emit)
     explain(
       vip: vip,
       "isolated: nothing is heard on \(vips[vip].settings.interface), and no witness answers; waiting for one", emit)
@@ -177,7 +184,7 @@ extension Node {
   }
 
   private func isIsolated(_ vip: Int, at now: Instant) -> Bool {
-    guard settings.hasWitnesses, let router = vips[vip].router else { return false }
+    guard let router = vips[vip].router else { return false }
     let address = vips[vip]
     var last = address.listening.heard
     for other in [address.segment.flatMap { segments[$0].heard }, hearsay.heard] {

@@ -96,7 +96,7 @@ extension Node {
     _ message: RawSpan, in envelope: Envelope, vip: Int, at now: Instant, _ emit: (Effect) -> Void
   ) {
     endWarmUp(vip: vip, hearing: envelope, at: now, emit)
-    let accepted = vips[vip].router?.counters.accepted
+    let accepted = settings.hasWitnesses ? vips[vip].router?.counters.accepted : nil
     var outcomes: [VirtualRouter.Output] = []
     vips[vip].router?.receive(message, in: envelope, at: now) { output in
       if case .transmit(let message, let destination) = output {
@@ -105,8 +105,8 @@ extension Node {
         outcomes.append(output)
       }
     }
-    if vips[vip].router?.counters.accepted != accepted { heard(vip: vip, at: now, emit) }
     for outcome in outcomes { elected(outcome, vip: vip, at: now, emit) }
+    if let accepted, vips[vip].router?.counters.accepted != accepted { heard(vip: vip, at: now, emit) }
     heardAdvert(vip, at: now, emit)
     rearm(vip)
   }

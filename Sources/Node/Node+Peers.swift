@@ -50,7 +50,8 @@ extension Node {
 
   /// Other settings: what kept its name keeps what is known of it.
   mutating func coordinationReloaded(from old: NodeSettings, at now: Instant, _ emit: (Effect) -> Void) {
-    for peer in old.peers.indices where !settings.peers.indices.contains(peer) || settings.peers[peer] != old.peers[peer] {
+    for peer in old.peers.indices
+    where !settings.peers.indices.contains(peer) || settings.peers[peer] != old.peers[peer] {
       forgetPeer(peer, at: now, emit)
     }
     coordination.replace(old, by: settings)
@@ -111,7 +112,9 @@ extension Node {
       coordination.standings[vip].arrivedBy = nil
       return
     }
-    let best = successor(of: [vip])
+    // Before a hand-over the target is named instead: its priority 0 must find no other that waits for nothing.
+    let handOver = coordination.handOvers.first { $0.vips.contains(vip) }
+    let best = handOver.map(\.target) ?? successor(of: [vip])
     let isNew = best != coordination.standings[vip].successor
     coordination.standings[vip].successor = best
     let name = vips[vip].settings.name

@@ -17,7 +17,7 @@ extension Node {
     while settings.vips.count < vips.count { settings.vips.append(.vacant) }
     while settings.services.count < services.count { settings.services.append(.vacant) }
     while vips.count < settings.vips.count { vips.append(VirtualAddress(.vacant, hasServices: false)) }
-    if old.peers != settings.peers { hearsay = Hearsay(peers: settings.peers.count) }
+    if old.peers != settings.peers { hearsay.change(from: old.peers, to: settings.peers) }
     layOutSegments()
     let changed = changeServices()
     layOutDeadlines()
@@ -35,7 +35,7 @@ extension Node {
 
   private mutating func layOutSegments() {
     let before = segments
-    segments = Segment.all(of: settings)
+    segments = Segment.all(of: settings.vips + vips.map(\.settings))
     for index in segments.indices {
       guard let old = Segment.index(of: segments[index].interface, in: before) else { continue }
       segments[index] = before[old]
@@ -125,15 +125,15 @@ extension Node {
     let old = vips[vip].settings
     vips[vip].settings = new
     vips[vip].hasServices = settings.hasServices(vip: vip)
-    if old.addresses != new.addresses || old.election != new.election { emit(.configure(vip: vip, new)) }
+    emit(.configure(vip: vip, new))
     if case .vrrp(let router) = new.election, old.election != new.election {
       elect(vip: vip, .settings(router), at: now, emit)
     }
-    if case .held(let generation, _) = vips[vip].holding {
-      if old.lease != new.lease {
-        vips[vip].renewal = new.lease.map { now + $0 / Self.renewalsPerLease }
-        emit(.renew(vip: vip, generation: generation, lease: new.lease))
-      }
+    if vips[vip].isHeld, old.lease != new.lease {
+      vips[vip].renewal = new.lease.map { now + $0 / Self.renewalsPerLease }
+      emit(.renew(vip: vip, generation: vips[vip].generation, lease: new.lease))
+    }
+    if case .held = vips[vip].holding {
       if old.addresses != new.addresses {
         beginBurst(vip: vip, at: now)
       } else if old.refresh != new.refresh, vips[vip].announced >= Self.announcementBurst.count {

@@ -125,6 +125,8 @@ extension Node {
       coordination.trackers[tracker].settings.source == .external
     else { return }
     if let change = coordination.trackers[tracker].hear(report, at: now) { tell(of: change, tracker, emit) }
+    // A report moves the end of damping.
+    if coordination.trackers[tracker].isDamped { coordination.isDirty = true }
   }
 
   /// Trackers that follow this node's own VIPs and services.
@@ -147,8 +149,8 @@ extension Node {
           count >= atLeast ? TrackReport.good : .bad("\(count) of the \(atLeast) backends that it needs take traffic")
         let isGood = report == .good
         // Not counted like reports of something outside: nothing new is known when something else has changed.
-        guard isGood != (coordination.trackers[tracker].verdict == .good) || coordination.trackers[tracker].isDamped
-        else { continue }
+        let verdict = coordination.trackers[tracker].verdict
+        guard verdict != (isGood ? .good : .bad) || coordination.trackers[tracker].isDamped else { continue }
         if let change = coordination.trackers[tracker].hear(report, at: now) { tell(of: change, tracker, emit) }
       }
     }

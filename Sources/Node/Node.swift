@@ -56,7 +56,7 @@ public struct Node: Sendable {
   /// The seed moves the starts of checks apart; it decides nothing else.
   public init(_ settings: NodeSettings, seed: UInt64) {
     self.settings = settings
-    segments = Segment.all(of: settings)
+    segments = Segment.all(of: settings.vips)
     vips = settings.vips.indices.map { VirtualAddress(settings.vips[$0], hasServices: settings.hasServices(vip: $0)) }
     random = SplitMix64(seed: seed)
     var part = settings.vips.count

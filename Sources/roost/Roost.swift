@@ -12,7 +12,9 @@ struct Roost: ParsableCommand {
       """,
     version: version,
     subcommands: [
-      Run.self, Check.self, Schema.self, SecretCommand.self, Status.self, Simulate.self, ReplayCommand.self, LabCommand.self,
+      Run.self, Check.self, Schema.self, SecretCommand.self, Status.self, Events.self, Move.self, NodeCommand.self,
+      Reload.self, Apply.self, Confirm.self, Simulate.self, ReplayCommand.self,
+      LabCommand.self,
       LabHelperCommand.self,
     ])
 
@@ -48,6 +50,17 @@ enum ExitStatus: Int32, Error {
 func fail(_ message: String, _ status: ExitStatus = .failed) -> ExitCode {
   printError("roost: \(message)")
   return ExitCode(status.rawValue)
+}
+
+/// A line on standard output, at once: whoever follows in a pipe gets it when it comes.
+func printLine(_ text: String) {
+  var rest = Array("\(text)\n".utf8)[...]
+  while !rest.isEmpty {
+    let count = rest.withUnsafeBytes { write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+    // Nobody reads any more.
+    if count < 0, errno != EINTR { exit(ExitStatus.failed.rawValue) }
+    rest = rest.dropFirst(max(0, count))
+  }
 }
 
 /// A line, or several, on standard error.

@@ -13,7 +13,7 @@ struct AcceptTests {
     id: 1, interface: "eth0", addresses: [IPAddress("10.9.0.101")!, IPAddress("2001:db8::101")!])
 
   private func answers(_ hosts: TwoHosts, _ address: String) throws -> Bool {
-    try hosts.on(hosts.there) { (try? shell("ping -c 1 -W 1 \(address)")) != nil }
+    try hosts.on(hosts.there) { try reaches(address) }
   }
 
   @Test func `a VIP that accepts nothing is found by its neighbours but answers nothing else`() throws {
@@ -34,7 +34,7 @@ struct AcceptTests {
           let known = try shell("ip neighbour show \(address)")
           #expect(known.contains("02:00:00:00:00:01"))
           let isReachable = try eventually {
-            _ = try? shell("ping -c 1 -W 1 \(address)")
+            _ = try reaches(address)
             return try shell("ip neighbour show \(address)").contains("REACHABLE")
           }
           #expect(isReachable)

@@ -18,7 +18,7 @@ struct Bench {
   init(
     priority: UInt8 = 254, interval: Duration = .milliseconds(100), lease: Duration? = .seconds(2),
     election: VIPSettings.Election? = nil, backends: [String] = [], check: Health.Settings? = nil,
-    drain: Duration = .seconds(1)
+    drain: Duration = .seconds(1), change: (inout NodeSettings) -> Void = { _ in }
   ) {
     let router = VRRP.Settings(
       id: 51, family: .ipv4, priority: priority, interval: interval, addresses: [Self.vip])
@@ -27,15 +27,20 @@ struct Bench {
       drain: drain)
     let services =
       backends.isEmpty ? [] : [ServiceSettings(name: "web", vip: 0, backends: backends, check: check)]
-    node = Node(NodeSettings(name: "lb1", vips: [vip], services: services), seed: 1)
+    var settings = NodeSettings(name: "lb1", vips: [vip], services: services)
+    change(&settings)
+    node = Node(settings, seed: 1)
   }
 
   static let linkUp = Event.link(interface: "eth0", LinkState(isUp: true, ipv4: own, linkLocal: nil))
   static let linkDown = Event.link(interface: "eth0", LinkState(isUp: false, ipv4: own, linkLocal: nil))
 
   /// A node that has won its election and holds the VIP's addresses.
-  static func owner(backends: [String] = [], lease: Duration? = .seconds(2), drain: Duration = .seconds(1)) -> Bench {
-    var bench = Bench(lease: lease, backends: backends, drain: drain)
+  static func owner(
+    backends: [String] = [], lease: Duration? = .seconds(2), drain: Duration = .seconds(1),
+    change: (inout NodeSettings) -> Void = { _ in }
+  ) -> Bench {
+    var bench = Bench(lease: lease, backends: backends, drain: drain, change: change)
     bench.give(.start)
     bench.give(linkUp)
     bench.advance(by: .milliseconds(400))
@@ -65,12 +70,30 @@ struct Bench {
     give(.address(vip: 0, .added(generation: generation, until: node.settings.vips[0].lease.map { now + $0 })))
   }
 
+  /// Time passes, and the address thread renews as it is told.
+  mutating func confirmRenewals(for duration: Duration) {
+    let end = now + duration
+    while now < end {
+      advance(by: min(.milliseconds(100), end - now))
+      for case .renew(_, let generation, let lease) in effects.suffix(8) {
+        give(.address(vip: 0, .renewed(generation: generation, until: lease.map { now + $0 })))
+      }
+    }
+  }
+
   mutating func hear(priority: UInt8, from source: IPv4Address = peer) {
     let advert = Advert(
       version: .v3, id: 51, priority: priority, interval: .milliseconds(100), addresses: [Self.vip])
     let group = IPAddress.v4(IPv4Address(224, 0, 0, 18))
     let message = advert.encoded(from: .v4(source), to: group, coverage: .pseudoHeader)
     give(.advert(Envelope(interface: "eth0", source: .v4(source), destination: group, hopLimit: 255), message))
+  }
+
+  /// Other settings, made of the present ones.
+  mutating func reload(_ change: (inout NodeSettings) -> Void) {
+    var settings = node.settings
+    change(&settings)
+    give(.settings(settings))
   }
 
   /// The effects since the last call.
@@ -83,6 +106,8 @@ struct Bench {
 extension Effect {
   var isTransmit: Bool { if case .transmit = self { true } else { false } }
   var isReport: Bool { if case .report = self { true } else { false } }
+  var isAnnouncement: Bool { if case .announce = self { true } else { false } }
+  var isTake: Bool { if case .take = self { true } else { false } }
   /// The priority of the advert that is sent.
   var priority: UInt8? { if case .transmit(_, let message, _) = self { message[2] } else { nil } }
 }

@@ -49,7 +49,7 @@ struct Life {
     }
 
     var isFarewell = false
-    switch input.byte() % 10 {
+    switch input.byte() % 20 {
     case 0:
       let source = input.choice(sources)
       local = source
@@ -77,6 +77,30 @@ struct Life {
         ? Instant(nanoseconds: input.number()) : Instant(nanoseconds: now.nanoseconds &+ Int64(jump) * 1_000_000)
       both { $0.handle(.timer, at: now, $1) }
       checkTimer()
+    case 7:
+      isFarewell = true
+      both { $0.handle(.makeWay(.handedTo("lb2")), at: now, $1) }
+    case 8: both { $0.handle(.deposed(.revoked), at: now, $1) }
+    case 9:
+      let priority = input.byte()
+      both { $0.handle(.priority(priority), at: now, $1) }
+    case 10:
+      let isSuccessor = input.bool()
+      both { $0.handle(.successor(isSuccessor), at: now, $1) }
+    case 11: both { $0.handle(.takeOver(.handedBy("lb2")), at: now, $1) }
+    case 12:
+      let override: Bool? = [nil, false, true, nil][Int(input.byte() & 3)]
+      both { $0.handle(.preempt(override), at: now, $1) }
+    case 13:
+      let until = Instant(nanoseconds: now.nanoseconds &+ Int64(input.number(UInt16.self)) * 1_000_000)
+      both { $0.handle(.postpone(until: until), at: now, $1) }
+    case 14:
+      var settings = router.settings
+      settings.priority = max(1, input.byte())
+      settings.interval = .milliseconds(Int(input.number(UInt16.self)))
+      if input.bool() { settings.id = 52 }
+      both { $0.handle(.settings(settings), at: now, $1) }
+      precondition(router.settings.id == 51, "another virtual router was taken for this one")
     default:
       let (message, envelope) = self.message(&input)
       given += 1
@@ -147,7 +171,7 @@ struct Life {
       let header = try? AdvertHeader(
         checking: bytes.span.bytes, version: settings.version, id: settings.id, from: local, to: target)
     else { preconditionFailure("sent what no peer takes") }
-    precondition(header.priority == (isFarewell ? 0 : settings.priority))
+    precondition(header.priority == (isFarewell ? 0 : router.priority))
   }
 }
 

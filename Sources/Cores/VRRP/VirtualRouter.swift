@@ -86,6 +86,8 @@ public struct VirtualRouter: Sendable {
   public internal(set) var deadline: Instant?
   public internal(set) var counters = Counters()
   public internal(set) var owner: Owner?
+  /// This backup was the owner, and another router has taken its place already: nothing may be said of the addresses by it.
+  public internal(set) var wasDeposed = false
   /// Active_Adver_Interval: our own until an owner's advert taught another (RFC 9568 §6.1).
   public var interval: Duration { .nanoseconds(activeInterval) }
   /// Active_Down_Interval: how long an owner may be silent before this router takes over.
@@ -95,7 +97,7 @@ public struct VirtualRouter: Sendable {
   var ownInterval: Int64
   var activeInterval: Int64
   var outgoing: Outgoing
-  private var observations: Observations
+  var observations: Observations
   /// Who said priority 0 last, while a backup waits for its skew.
   var departed: IPAddress?
   /// The last advert a backup heard was a losing one: its timer runs out because it preempts, not because of silence.
@@ -179,44 +181,6 @@ public struct VirtualRouter: Sendable {
     case .backup: hearAsBackup(header, envelope.source, now, emit)
     case .active: hearAsActive(header, envelope.source, now, emit)
     }
-  }
-}
-
-// MARK: - Checks
-
-extension VirtualRouter {
-  /// RFC 9568 §7.1. That an address owner hears another one is told, not dropped (erratum 8298).
-  // Inlined, like the other small readers of `self` below: called, each copies the whole router (700 bytes) first.
-  @inline(__always)
-  private func check(_ message: RawSpan, _ envelope: Envelope) throws(Discard) -> AdvertHeader {
-    guard state != .initialize else { throw .notRunning }
-    guard envelope.source.family == settings.family, envelope.destination.family == settings.family else {
-      throw .family
-    }
-    guard envelope.source != outgoing.local else { throw .reflected }
-    switch settings.peers {
-    case .multicast:
-      guard envelope.hopLimit == 255 else { throw .hopLimit }
-      guard envelope.destination == settings.family.vrrpGroup else { throw .destination }
-    case .unicast(let peers):
-      guard envelope.hopLimit == 255 else { throw .unicastHopLimit }
-      guard !envelope.destination.isMulticast else { throw .destination }
-      guard peers.contains(envelope.source) else { throw .stranger }
-    }
-    return try AdvertHeader(
-      checking: message, version: settings.version, id: settings.id, from: envelope.source, to: envelope.destination)
-  }
-
-  /// What is worth a word, but never a drop.
-  private mutating func observe(
-    _ header: AdvertHeader, _ message: RawSpan, _ source: IPAddress, _ now: Instant, _ emit: (Output) -> Void
-  ) {
-    if header.intervalNanoseconds != ownInterval { counters.intervalMismatches &+= 1 }
-    let sameAddresses = outgoing.lists(header, message)
-    if !sameAddresses { counters.addressMismatches &+= 1 }
-    observations.interval(header, source, ours: ownInterval, now, emit)
-    observations.addresses(sameAddresses, header, message, source, ours: outgoing.addresses, now, emit)
-    observations.coverage(header, source, now, emit)
   }
 }
 
@@ -400,6 +364,7 @@ extension VirtualRouter {
 
   mutating func becomeBackup(_ reason: Reason, until: Instant, _ emit: (Output) -> Void) {
     state = .backup
+    wasDeposed = false
     counters.becameBackup &+= 1
     departed = nil
     isPreempting = false

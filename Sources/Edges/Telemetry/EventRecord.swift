@@ -1,3 +1,8 @@
+#if canImport(FoundationEssentials)
+  import FoundationEssentials
+#else
+  import Foundation
+#endif
 import Basis
 import Linux
 import Node
@@ -41,6 +46,16 @@ public struct EventRecord: Codable, Sendable, Hashable {
     peer = subject.peer
     self.text = text
     self.cause = cause
+  }
+}
+
+extension EventRecord {
+  /// One object, in one line.
+  public var json: [UInt8] {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    // Strings and numbers only, so encoding can't fail.
+    return (try? encoder.encode(self)).map(Array.init) ?? []
   }
 }
 

@@ -12,6 +12,8 @@ public struct StatusReport: Codable, Sendable {
   public var version: String
   public var uptime_ms: Double
   public var config_hash: String
+  /// How long there is to confirm the configuration, if it has to be.
+  public var unconfirmed_ms: Double?
   public var loop: Loop
   public var vips: [VIP]
   public var services: [Service]

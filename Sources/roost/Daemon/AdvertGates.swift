@@ -13,7 +13,8 @@ struct AdvertGates {
     /// Nil: the advert was good, but its sender's clock is close to being too far off.
     let cause: AuthenticationDiscard?
     let source: IPAddress
-    let skewSeconds: Int32?
+    /// By how much the sender's clock is ahead of ours, by what the advert says.
+    let skewSeconds: Int32
     /// How many of the kind were not told since the last one was.
     let untold: UInt64
   }
@@ -86,13 +87,13 @@ struct AdvertGates {
       }
       return UnsafeMutableRawBufferPointer(rebasing: message[..<admission.length])
     } catch {
-      tell(vip, error, envelope.source, nil, now, refused)
+      tell(vip, error, envelope.source, gates[vip]?.lastSkewSeconds ?? 0, now, refused)
       return nil
     }
   }
 
   private mutating func tell(
-    _ vip: Int, _ cause: AuthenticationDiscard?, _ source: IPAddress, _ skew: Int32?, _ now: Instant,
+    _ vip: Int, _ cause: AuthenticationDiscard?, _ source: IPAddress, _ skew: Int32, _ now: Instant,
     _ refused: (Refusal) -> Void
   ) {
     let place = vip * Self.causes + (cause.map { Int($0.rawValue) } ?? Self.causes - 1)
@@ -137,15 +138,19 @@ extension AdvertGates.Refusal {
   func text(vip name: String) -> String {
     let more = untold > 0 ? " (and \(untold) more since this was last said)" : ""
     guard let cause else {
-      return "vip \(name): the clock of \(source) differs by \(skewSeconds ?? 0) s; soon its adverts will be dropped\(more)"
+      return
+        "vip \(name): the clock of \(source) differs by \(skewSeconds) s; soon its adverts will be dropped\(more)"
     }
     let advice =
       switch cause {
-      case .missing: "it has no signature: somebody forges it, or a node there doesn't sign yet (auth mode receive or off)"
+      case .missing:
+        "it has no signature: somebody forges it, or a node there doesn't sign yet (auth mode receive or off)"
       case .malformed: "its signature has a form that is not known"
-      case .unknownKey: "it is signed with a key that this node doesn't have: are cluster.secret and auth.keys the same?"
+      case .unknownKey:
+        "it is signed with a key that this node doesn't have: are cluster.secret and auth.keys the same?"
       case .badTag: "its signature is wrong: somebody forges it, or the keys are not the same"
-      case .stale: "it is too old or from the future: compare the clocks of the nodes, or somebody plays it back"
+      case .stale:
+        "it is signed for a time \(skewSeconds.magnitude) s \(skewSeconds < 0 ? "ago" : "from now"): the clocks of the nodes differ, or somebody plays it back"
       case .replay: "it was sent before: somebody plays it back, or a clock was put back"
       }
     return "vip \(name): an advert from \(source) was dropped: \(advice)\(more)"

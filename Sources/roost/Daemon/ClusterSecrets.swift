@@ -18,7 +18,9 @@ struct ClusterSecrets: Sendable {
   init(reading configuration: Configuration) throws(Daemon.Failure) {
     for path in configuration.cluster.secrets { secrets.append(try Self.bytes(path, Secret.read(path))) }
     var derived: [AdvertKey] = []
-    for secret in secrets { derived.append(try Self.sure { () throws(CryptoError) in try ClusterKeys.advertKey(from: secret) }) }
+    for secret in secrets {
+      derived.append(try Self.sure { () throws(CryptoError) in try ClusterKeys.advertKey(from: secret) })
+    }
     derivedIDs = derived.map(\.id)
     for vip in configuration.vips {
       guard case .vrrp(let router) = vip.election, router.authentication.mode != .off else {

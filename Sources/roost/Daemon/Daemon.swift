@@ -5,6 +5,7 @@ import Glibc
 import Guardian
 import Linux
 import Node
+import Notify
 import PeerLink
 import Prober
 import Proxy
@@ -43,12 +44,14 @@ struct Daemon {
   func run() throws {
     // Before any thread is made, so that every thread inherits the mask.
     let signals = try SignalReader([SIGTERM, SIGINT, SIGHUP])
+    let folder = try StateFolder(options.state)
+    defer { folder.release() }
+    let files = ReloadCoordinator.Options(path: options.configuration, node: options.node, state: options.state)
+    let recovery = ReloadCoordinator.recover(files)
     let plan = try makePlan()
     if let complaint = try Capabilities.current().complaint(needing: [.networkAdministration, .rawNetwork]) {
       throw Failure.cannot(complaint)
     }
-    let folder = try StateFolder(options.state)
-    defer { folder.release() }
     let lock = try NamespaceLock()
     defer { withExtendedLifetime(lock) {} }
     // The guardian and the lock of life come before any thread: the thread that begins its life here is the loop.
@@ -73,24 +76,44 @@ struct Daemon {
     defer { link?.stop() }
     let recorder = try options.record.map { try Recorder(path: $0, settings: plan.node, seed: Self.seed, log: log) }
     defer { recorder?.close() }
-    let status = StatusSource(plan, proxy: proxy, link: link, mailbox: mailbox, log: log)
-    let control = try ControlServer(path: options.socket) { request, answer in
-      status.routes.handle(request, answer)
+    let chronicle = Chronicle(node: plan.name, log: log)
+    let tickets = Tickets(log: log)
+    let coordinator = try ReloadCoordinator(
+      plan, files, unconfirmed: recovery.unconfirmed, chronicle: chronicle, log: log
+    ) { _ in throw Failure.cannot("this version takes a changed configuration only at a restart") }
+    defer { coordinator.stop() }
+    let notifier = try Notifier(plan.notifications) { trouble in
+      log.write(.warning, "notification \(trouble.text)", cause: "notification \(trouble.target)")
+    }
+    defer { notifier.stop(within: .seconds(2)) }
+    chronicle.listen { event in
+      if notifier.isWanted(event.kind) { notifier.tell(event.kind, event.json) }
+    }
+    if let undone = recovery.undone { chronicle.report(.undone, .warning, undone) }
+    var routes = ControlRoutes()
+    StatusSource(
+      proxy: proxy, link: link, mailbox: mailbox, log: log, confirmation: { coordinator.confirmationDeadline }
+    ).add(to: &routes)
+    CommandRoutes(coordinator: coordinator, tickets: tickets, chronicle: chronicle) { mailbox.send(.event($0)) }
+      .add(to: &routes)
+    let control = try ControlServer(path: options.socket) { [routes] request, answer in
+      routes.handle(request, answer)
     }
     defer { control.stop() }
     if !guardian.awaitReadiness() { log.write(.warning, "the guardian is not ready yet") }
     // Last, because it changes the network: it removes what an earlier life left behind.
     let addresses = try AddressThread(
       plan.addresses, watching: plan.watched,
-      record: record
+      record: record, journal: folder.journalFile
     ) { mailbox.send(.addresses($0)) }
     defer { addresses.stop() }
 
     let parts = Loop.Parts(
-      addresses: addresses, proxy: proxy, prober: prober, link: link, log: log, recorder: recorder, guardian: guardian)
-    log.write(.notice, "roost \(Roost.version) runs as \(plan.name) with \(options.configuration)")
+      addresses: addresses, proxy: proxy, prober: prober, link: link, log: log, chronicle: chronicle,
+      tickets: tickets, recorder: recorder, guardian: guardian)
+    chronicle.report(.started, .notice, "roost \(Roost.version) runs as \(plan.name) with \(options.configuration)")
     let loop = try Loop(plan, parts, mailbox: mailbox, seed: Self.seed)
-    try loop.listen(to: signals) { self.reread(log) }
+    try loop.listen(to: signals) { coordinator.reload { _ in } }
     ServiceManager.ready("\(plan.name): \(plan.node.vips.count) VIPs, \(plan.node.services.count) services")
     if isRealtime { Realtime.begin(log) }
     isOver = false
@@ -145,19 +168,6 @@ struct Daemon {
     } catch {
       log.write(.error, "there is no peer link: \(error)")
       return nil
-    }
-  }
-
-  /// SIGHUP: the file is read and judged; a wrong one changes nothing. What is right takes effect at the next start.
-  private func reread(_ log: Log) {
-    let path = options.configuration
-    log.perform {
-      let reading = Configuration.read(path: path)
-      if reading.mistakes.hasError {
-        log.write(.error, "\(path) is wrong, so nothing changes:\n\(reading.mistakes.text())")
-      } else {
-        log.write(.warning, "\(path) is right, but this version takes a changed configuration only at a restart")
-      }
     }
   }
 }

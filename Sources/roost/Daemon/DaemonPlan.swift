@@ -3,8 +3,10 @@ import Basis
 import Configuration
 import Linux
 import Node
+import Notify
 import Prober
 import Proxy
+import Tracking
 import Wire
 
 /// What one node makes of the cluster's configuration: the control plane's settings, and the services that its proxy carries.
@@ -50,7 +52,8 @@ struct DaemonPlan: Sendable {
     _ configuration: Configuration, name: String, interfaces: [String], after old: DaemonPlan? = nil
   ) throws(Daemon.Failure) {
     self.init(
-      configuration, name: name, interfaces: interfaces, secrets: try ClusterSecrets(reading: configuration), after: old)
+      configuration, name: name, interfaces: interfaces, secrets: try ClusterSecrets(reading: configuration), after: old
+    )
   }
 
   private init(
@@ -137,9 +140,19 @@ struct DaemonPlan: Sendable {
   var addresses: [AddressThread.VIP] {
     node.vips.indices.compactMap { place in
       guard !node.vips[place].isVacant else { return nil }
-      return AddressThread.VIP(
-        id: place, interface: node.vips[place].interface, addresses: node.vips[place].addresses)
+      return addresses(ofVIP: place, node.vips[place])
     }
+  }
+
+  /// A VIP as the address thread knows it, with the settings that the control plane has for that place now (`Effect.configure`).
+  func addresses(ofVIP place: Int, _ settings: VIPSettings) -> AddressThread.VIP {
+    var vip = AddressThread.VIP(id: place, interface: settings.interface, addresses: settings.addresses)
+    guard let configured = configuration.vips.first(where: { $0.name == settings.name }),
+      case .vrrp(let router) = configured.election
+    else { return vip }
+    if router.virtualMAC { vip.virtualMAC = VirtualMAC(id: router.id) }
+    vip.accepts = router.accept
+    return vip
   }
 
   /// The proxy's services behind a VIP.
@@ -149,6 +162,47 @@ struct DaemonPlan: Sendable {
   }
 
   // MARK: What the parts are told
+
+  /// What is looked at outside, by the trackers' places.
+  var trackerTargets: [TrackerTarget] {
+    node.trackers.indices.map { place in
+      guard let tracker = tracker(place) else { return TrackerTarget(.none) }
+      return TrackerTarget(source(of: tracker), every: tracker.every, timeout: tracker.timeout)
+    }
+  }
+
+  private func source(of tracker: Configuration.Tracker) -> TrackerTarget.Source {
+    switch tracker.source {
+    case .vip, .service: .none
+    case .interface: tracker.interface(on: name).map { .interface($0) } ?? .none
+    case .route(let prefix, let table): .route(prefix, table: table)
+    case .file(let path): .file(path: path, .exists)
+    case .process(let name): .process(name)
+    case .command(let command, let user): .command(command, user: user)
+    case .check(let probe, let address, let port):
+      .check(
+        CheckTarget(address: address, port: port, check: Self.specification(probe), timeout: tracker.timeout))
+    }
+  }
+
+  /// Who is told of what happens.
+  var notifications: [NotificationTarget] {
+    configuration.notifications.map { notification in
+      let action: NotificationTarget.Action =
+        switch notification.action {
+        case .command(let command): .command(command)
+        case .webhook(let address, let authorization):
+          .webhook(
+            NotificationTarget.Webhook(
+              host: address.host, port: address.port, target: address.target,
+              // It was read when the configuration was judged. Without it the receiver says no, and that is told.
+              authorization: authorization.flatMap { try? Secret.readToken($0).get() }))
+        }
+      return NotificationTarget(
+        name: notification.name, action: action, kinds: Set(notification.kinds.map(\.rawValue)),
+        timeout: notification.timeout)
+    }
+  }
 
   private static func target(
     _ check: Configuration.Check, of service: Configuration.Service, backend: Int

@@ -52,8 +52,6 @@ extension Loop {
     for vip in settings.vips.indices {
       guard let generation = record.deposed(vip) else { continue }
       give(.address(vip: vip, .revoked(generation: generation)), at: now)
-      // A control plane that makes nothing of it takes it for a loss.
-      if node.vips[vip].isHeld { give(.address(vip: vip, .vanished(generation: generation)), at: now) }
       record.acknowledge(vip, generation: generation)
     }
     fence.isMute = false
@@ -101,7 +99,8 @@ extension Loop {
     case .demoted(let burnt):
       parts.log.write(
         .error,
-        "the loop used \(burnt.milliseconds) ms of processor time without a pause, so it runs without real-time priority from now on")
+        "the loop used \(burnt.milliseconds) ms of processor time without a pause, so it runs without real-time priority from now on"
+      )
     case .trouble(let text): parts.log.write(.warning, "guardian: \(text)")
     }
   }

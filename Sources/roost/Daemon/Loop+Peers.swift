@@ -29,7 +29,8 @@ extension PeerLinkReport {
     case .up(let peer, let hello), .changed(let peer, let hello):
       guard hello.configuration == hash else {
         return (
-          .warning, "peer \(name(peer)) is linked, version \(hello.software); its configuration differs from this node's"
+          .warning,
+          "peer \(name(peer)) is linked, version \(hello.software); its configuration differs from this node's"
         )
       }
       return (.notice, "peer \(name(peer)) is linked, version \(hello.software)")

@@ -31,6 +31,8 @@ final class Loop {
 
   /// The state at one moment. `Node` is a value, so this costs a few retains.
   struct Snapshot: Sendable {
+    /// What the numbers mean.
+    let plan: DaemonPlan
     let node: Node
     let now: Instant
     let wall: WallTime
@@ -50,6 +52,8 @@ final class Loop {
     let prober: Prober?
     let link: PeerLink?
     let log: Log
+    let chronicle: Chronicle
+    let tickets: Tickets
     let recorder: Recorder?
     let guardian: GuardianKeeper
   }
@@ -128,8 +132,8 @@ final class Loop {
     case .snapshot(let reply):
       reply(
         Snapshot(
-          node: node, now: Clock.now(), wall: Clock.wall(), statistics: reactor.statistics, unsent: elections.failures,
-          authentication: elections.authentication, guardian: parts.guardian.pid))
+          plan: plan, node: node, now: Clock.now(), wall: Clock.wall(), statistics: reactor.statistics,
+          unsent: elections.failures, authentication: elections.authentication, guardian: parts.guardian.pid))
     case .addresses(let report): receive(report)
     case .unheard(let interface, let error): trouble(on: interface, because: error, at: Clock.now())
     case .peer(let report): receive(report)
@@ -181,7 +185,8 @@ final class Loop {
   }
 
   private func receive(_ report: PeerLinkReport) {
-    if let (level, text) = report.text(settings, hash: hash) { parts.log.write(level, text) }
+    // What a peer says of itself is not trusted to be fit for a terminal.
+    if let (level, text) = report.text(settings, hash: hash) { parts.log.write(level, printable(text)) }
     switch report {
     case .up(let peer, let hello):
       elections.learn(keys: hello.advertKeys, of: peer)
@@ -278,9 +283,10 @@ final class Loop {
     case .backend(let service, let backend, let state):
       backendChanged(service: service, backend: backend, state)
     case .report(let occurrence):
-      parts.log.write(settings.level(of: occurrence), settings.text(of: occurrence))
+      parts.chronicle.report(occurrence, of: settings)
     case .tell(let peer, let message): parts.link?.send(message, to: peer)
-    case .askWitnesses, .prepare, .configure, .answer: break
+    case .answer(let ticket, let answer): parts.tickets.answer(ticket, answer)
+    case .askWitnesses, .prepare, .configure: break
     case .stopped: reactor.stop()
     }
   }

@@ -24,6 +24,20 @@ final class StateFolder {
   /// The guardian's, locked for as long as it lives.
   var guardianFile: String { path + "/guardian.pid" }
 
+  /// What may have to be removed after a crash, by `roost release` too.
+  var journalFile: String { Self.journalFile(in: path) }
+  static func journalFile(in path: String) -> String { path + "/addresses.json" }
+
+  /// The process that holds the folder now; nil where no daemon does.
+  static func holder(of path: String) -> Int32? {
+    let file = path + "/daemon.pid"
+    let descriptor = open(file, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { return nil }
+    defer { close(descriptor) }
+    if flock(descriptor, LOCK_SH | LOCK_NB) == 0 { return nil }
+    return read(descriptor) ?? 0
+  }
+
   /// Polite end: the pid file goes; the folder stays.
   func release() {
     unlink(path + "/daemon.pid")

@@ -12,23 +12,26 @@ import Wire
 
 /// What the control socket serves: a copy of the node's state, made into a report on the log's thread.
 struct StatusSource: Sendable {
-  private let plan: DaemonPlan
   private let proxy: ProxyEngine?
   private let link: PeerLink?
   private let mailbox: Mailbox<Loop.Message>
   private let log: Log
+  /// Until when the configuration has to be confirmed, if it has to be.
+  private let confirmation: @Sendable () -> Instant?
   private let started = Clock.now()
 
-  init(_ plan: DaemonPlan, proxy: ProxyEngine?, link: PeerLink?, mailbox: Mailbox<Loop.Message>, log: Log) {
-    self.plan = plan
+  init(
+    proxy: ProxyEngine?, link: PeerLink?, mailbox: Mailbox<Loop.Message>, log: Log,
+    confirmation: @escaping @Sendable () -> Instant? = { nil }
+  ) {
+    self.confirmation = confirmation
     self.proxy = proxy
     self.link = link
     self.mailbox = mailbox
     self.log = log
   }
 
-  var routes: ControlRoutes {
-    var routes = ControlRoutes()
+  func add(to routes: inout ControlRoutes) {
     routes.on("GET", "/status") { _, answer in
       mailbox.send(
         .snapshot { snapshot in
@@ -37,11 +40,23 @@ struct StatusSource: Sendable {
           if !accepted { answer(.error(503, "too much waits to be written already; try again")) }
         })
     }
-    return routes
   }
 
   private func report(_ snapshot: Loop.Snapshot) -> StatusReport {
-    let traffic = proxy?.snapshot() ?? []
+    let maker = StatusMaker(plan: snapshot.plan, link: link, traffic: proxy?.snapshot() ?? [])
+    var report = maker.report(snapshot, started: started)
+    report.unconfirmed_ms = confirmation().map { max(0, ($0 - snapshot.now).milliseconds) }
+    return report
+  }
+}
+
+/// One report.
+private struct StatusMaker {
+  let plan: DaemonPlan
+  let link: PeerLink?
+  let traffic: [ServiceSnapshot]
+
+  func report(_ snapshot: Loop.Snapshot, started: Instant) -> StatusReport {
     let clock = Times(snapshot)
     return StatusReport(
       node: plan.name, version: Roost.version, uptime_ms: (snapshot.now - started).milliseconds,
@@ -50,7 +65,7 @@ struct StatusSource: Sendable {
       vips: snapshot.node.vips.indices.filter { !snapshot.node.vips[$0].settings.isVacant }.map {
         vip(snapshot.node.vips[$0], unsent: snapshot.unsent[$0], snapshot.authentication[$0], clock)
       },
-      services: snapshot.node.services.indices.compactMap { service($0, snapshot.node, traffic, clock) },
+      services: snapshot.node.services.indices.compactMap { service($0, snapshot.node, clock) },
       peers: peers(snapshot))
   }
 
@@ -106,12 +121,12 @@ struct StatusSource: Sendable {
   // MARK: Services
 
   private func service(
-    _ index: Int, _ node: Node, _ traffic: [ServiceSnapshot], _ clock: Times
+    _ index: Int, _ node: Node, _ clock: Times
   ) -> StatusReport.Service? {
-    guard plan.arrangement.services.indices.indices.contains(index), let configured = plan.service(index) else {
-      return nil
-    }
+    guard plan.node.services.indices.contains(index), let configured = plan.service(index) else { return nil }
     let state = node.services[index]
+    // The node takes a change at the same moment as the plan, the proxy a little earlier or later.
+    guard state.backends.count == configured.backends.count else { return nil }
     let carried = plan.proxyIndices[index].filter(traffic.indices.contains).map { traffic[$0] }
     return StatusReport.Service(
       name: configured.name, vip: configured.vip,
@@ -120,9 +135,10 @@ struct StatusSource: Sendable {
       refused_at_limit: carried.reduce(0) { $0 + $1.refusedAtLimit },
       refused_no_backend: carried.reduce(0) { $0 + $1.noBackend },
       backends: configured.backends.indices.map { backend in
-        let parts = carried.map { $0.backends[backend] }
+        let name = configured.backends[backend].name
+        let parts = carried.compactMap { $0.backends.first { $0.name == name } }
         return StatusReport.Backend(
-          name: configured.backends[backend].name, address: address(configured.backends[backend], of: configured),
+          name: name, address: address(configured.backends[backend], of: configured),
           state: state.backends[backend].state.rawValue, weight: configured.backends[backend].weight,
           connections: Int(parts.reduce(0) { $0 + $1.connections }),
           connections_total: parts.reduce(0) { $0 + $1.total },

@@ -13,6 +13,7 @@ extension OwnershipRecord {
   public func beginLife() throws(SystemError) {
     sign(.loopThread) { $0.store(UInt64(clinux_thread_id()), ordering: .relaxed) }
     beat()
+    workersBeat()
     let code = clinux_life_hold(base + Sign.life.rawValue)
     guard code == 0 else { throw SystemError(call: "pthread_mutex_lock", code: code, subject: "the ownership record") }
   }
@@ -73,7 +74,9 @@ extension OwnershipRecord {
     sign(.guardianBeat) { $0.store(UInt64(bitPattern: clinux_monotonic_ns()), ordering: .releasing) }
   }
   public var lastGuardianBeat: Instant { instant(.guardianBeat) }
-  public var guardianProcess: Int32 { Int32(truncatingIfNeeded: sign(.guardianProcess) { $0.load(ordering: .relaxed) }) }
+  public var guardianProcess: Int32 {
+    Int32(truncatingIfNeeded: sign(.guardianProcess) { $0.load(ordering: .relaxed) })
+  }
 
   private func instant(_ sign: Sign) -> Instant {
     Instant(nanoseconds: Int64(bitPattern: self.sign(sign) { $0.load(ordering: .acquiring) }))

@@ -1,0 +1,41 @@
+import ArgumentParser
+import FoundationEssentials
+
+struct Move: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Hand a VIP over to another node.",
+    discussion: """
+      The new owner is ready before the old one lets go. Waits until it is done, and says how long nobody owned the VIP.
+      Asked on a node that does not own it, it goes to the owner. The VIP stays where it was moved until that node fails, \
+      or it is moved again.
+      """)
+
+  @Argument(help: "The VIP's name.")
+  var vip: String
+
+  @Option(name: .long, help: "The node that is to have it (default: the most preferred that can).")
+  var to: String?
+
+  @OptionGroup var socket: SocketOption
+  @OptionGroup var output: OutputOptions
+
+  private struct Wish: Encodable {
+    var to: String?
+  }
+
+  func run() throws {
+    let body = try JSONEncoder().encode(Wish(to: to))
+    // Connections may be let finish first (`drain`), so it waits for as long as the daemon does.
+    let (answer, bytes) = try Asking(socket: socket, timeout: .seconds(310))
+      .ask("POST", "/vips/\(Asking.escaped(vip))/move", body: Array(body), as: CommandRoutes.Answer.self)
+    if output.json { return print(String(decoding: bytes, as: UTF8.self), terminator: "") }
+    let vacant = answer.vacant_ms.map { "; nobody owned it for \(text($0)) ms at most" } ?? ""
+    print("\(vip) is on \(answer.owner ?? "its new owner")\(vacant)")
+  }
+
+  private func text(_ milliseconds: Double) -> String {
+    let hundredths = Int((milliseconds * 100).rounded())
+    let fraction = hundredths % 100
+    return "\(hundredths / 100).\(fraction < 10 ? "0" : "")\(fraction)"
+  }
+}

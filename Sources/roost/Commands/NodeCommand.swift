@@ -1,0 +1,31 @@
+import ArgumentParser
+
+struct NodeCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "node", abstract: "Take this node out of every election politely, and back.",
+    subcommands: [Standby.self, Resume.self])
+
+  struct Standby: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Hand over what this node owns, and stay out of every election.",
+      discussion: "The daemon goes on running, and serves nothing. `roost node resume` or a restart ends it.")
+
+    @OptionGroup var socket: SocketOption
+
+    func run() throws {
+      _ = try Asking(socket: socket, timeout: .seconds(310)).ask("POST", "/node/standby")
+      print("this node owns nothing now, and takes nothing")
+    }
+  }
+
+  struct Resume: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Take part in elections again.")
+
+    @OptionGroup var socket: SocketOption
+
+    func run() throws {
+      _ = try Asking(socket: socket).ask("POST", "/node/resume")
+      print("this node takes part again")
+    }
+  }
+}
