@@ -83,7 +83,7 @@ struct Daemon {
       plan, files, unconfirmed: recovery.unconfirmed, chronicle: chronicle, log: log
     ) { plan in
       let (parts, change) = try equipment.prepare(plan)
-      let done = Semaphore()
+      let done = try Semaphore()
       mailbox.send(.install(.init(plan: plan, parts: parts, change: change) { done.signal() }))
       // The loop never waits; only one that has ended doesn't answer.
       if !done.wait(for: .seconds(10)) { throw Failure.cannot("the daemon is ending") }

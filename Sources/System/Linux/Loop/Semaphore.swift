@@ -1,32 +1,22 @@
+import Basis
 import Glibc
-import Synchronization
 
 /// One thread waits until another has said that something is done; with a limit.
-public final class Semaphore: @unchecked Sendable {  // the kernel's own, at a fixed place
-  private let place: UnsafeMutablePointer<sem_t>
+public final class Semaphore: Sendable {
+  private let mailbox: Mailbox<Void>
 
-  public init() {
-    place = .allocate(capacity: 1)
-    sem_init(place, 0, 0)
-  }
+  public init() throws(SystemError) { mailbox = try Mailbox() }
 
-  deinit {
-    sem_destroy(place)
-    place.deallocate()
-  }
-
-  public func signal() { sem_post(place) }
+  public func signal() { mailbox.send(()) }
 
   /// False where nobody has signalled in that time.
   public func wait(for limit: Duration) -> Bool {
-    var until = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &until)
-    let nanoseconds = Int64(until.tv_nsec) + limit.components.attoseconds / 1_000_000_000
-    until.tv_sec += Int(limit.components.seconds + nanoseconds / 1_000_000_000)
-    until.tv_nsec = Int(nanoseconds % 1_000_000_000)
-    while sem_clockwait(place, CLOCK_MONOTONIC, &until) != 0 {
-      guard errno == EINTR else { return false }
+    let end = Clock.now() + limit
+    while true {
+      var ready = pollfd(fd: mailbox.waker.descriptor, events: Int16(POLLIN), revents: 0)
+      let left = Int32(clamping: max(0, (end - Clock.now()).nanoseconds / 1_000_000))
+      if poll(&ready, 1, left) == 1 { return true }
+      if left == 0 { return false }
     }
-    return true
   }
 }
