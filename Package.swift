@@ -110,7 +110,8 @@ let package = Package(
     .testTarget(name: "HealthTests", dependencies: ["Health", "Basis"], swiftSettings: edge),
     .testTarget(name: "BalancingTests", dependencies: ["Balancing", "Basis", "Wire"], swiftSettings: edge),
     .testTarget(name: "HTTP1Tests", dependencies: ["HTTP1"], swiftSettings: edge),
-    .testTarget(name: "NodeTests", dependencies: ["Node", "Peering", "Basis", "Wire", "VRRP", "Health"], swiftSettings: edge),
+    .testTarget(
+      name: "NodeTests", dependencies: ["Node", "Peering", "Basis", "Wire", "VRRP", "Health"], swiftSettings: edge),
     .testTarget(
       name: "ConfigurationTests", dependencies: ["Configuration", "Basis", "Wire", "VRRP", "Health", "Node"],
       exclude: ["golden"],
@@ -139,12 +140,16 @@ let package = Package(
       name: "GuardianTests", dependencies: ["Guardian", "roost", "Crypto", "Linux", "CLinux", "VRRP", "Basis", "Wire"],
       swiftSettings: edge),
     .testTarget(
-      name: "TrackingTests", dependencies: ["Tracking", "Prober", "Node", "Linux", "CLinux", "Basis", "Wire"], swiftSettings: edge
+      name: "TrackingTests", dependencies: ["Tracking", "Prober", "Node", "Linux", "CLinux", "Basis", "Wire"],
+      swiftSettings: edge
     ),
     .testTarget(
       name: "NotifyTests", dependencies: ["Notify", "Node", "Linux", "CLinux", "Basis", "Wire"], swiftSettings: edge),
     // The shipped unit under a real systemd; needs root.
     .testTarget(name: "SystemdTests", dependencies: ["roost"], exclude: ["container"], swiftSettings: edge),
+    .testTarget(
+      name: "RoostTests", dependencies: ["roost", "Configuration", "Telemetry", "Linux", "Basis", "Wire"],
+      swiftSettings: edge),
     // With Debian's keepalived as the peer; needs root.
     .testTarget(
       name: "InteropTests",

@@ -41,7 +41,9 @@ extension Node {
     guard vips.indices.contains(vip), !vips[vip].settings.isVacant else { return refuse("there is no such VIP") }
     let name = vips[vip].settings.name
     guard vips[vip].router != nil else { return refuse("\(name) has a fixed owner") }
-    if case .peer(let peer) = target, !coordination.peers.indices.contains(peer) { return refuse("there is no such node") }
+    if case .peer(let peer) = target, !coordination.peers.indices.contains(peer) {
+      return refuse("there is no such node")
+    }
 
     if vips[vip].router?.state == .active {
       switch target {
@@ -107,7 +109,9 @@ extension Node {
   mutating func requestsDue(at now: Instant, _ emit: (Effect) -> Void) {
     for request in coordination.requests where request.until <= now {
       let owner = coordination.peers[request.owner].name
-      emit(.answer(ticket: request.ticket, .refused("\(owner), the owner, did not answer; `roost status` shows who owns it")))
+      emit(
+        .answer(
+          ticket: request.ticket, .refused("\(owner), the owner, did not answer; `roost status` shows who owns it")))
     }
     coordination.requests.removeAll { $0.until <= now }
   }

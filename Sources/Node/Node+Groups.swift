@@ -61,7 +61,8 @@ extension Node {
   /// Active when it was last looked at, and a backup now. A tie that an address decides counts for the first member alone: addresses
   /// may fall out differently on each member's interface, and two nodes that each win one would send each other away for ever.
   private func hasMadeWay(_ vip: Int, in members: [Int]) -> Bool {
-    guard coordination.standings[vip].routerState == .active, let router = vips[vip].router, router.state == .backup else {
+    guard coordination.standings[vip].routerState == .active, let router = vips[vip].router, router.state == .backup
+    else {
       return false
     }
     return vip == members.first || router.owner?.priority != router.priority
@@ -81,7 +82,9 @@ extension Node {
   /// A backup heard an advert for one member: as long as that owner is better and speaks, the others are its own, too. A priority 0
   /// ends that for its own VIP at once.
   mutating func holdCompanions(of vip: Int, at now: Instant, _ emit: (Effect) -> Void) {
-    guard coordination.standings[vip].group != nil, let router = vips[vip].router, router.state == .backup else { return }
+    guard coordination.standings[vip].group != nil, let router = vips[vip].router, router.state == .backup else {
+      return
+    }
     guard let owner = router.owner, owner.heard == now else {
       coordination.standings[vip].ownerLeft = router.owner == nil
       elect(vip: vip, .postpone(until: now), at: now, emit)

@@ -82,7 +82,9 @@ extension Node {
     let moving = companions(of: vip)
     if let why = hindrance(moving) { return answer(origin, move: move, refusing: why, emit) }
     guard let target = target ?? successor(of: moving) else {
-      let why = coordination.peers.indices.compactMap { peer in moving.compactMap { reluctance(of: peer, for: $0) }.first }
+      let why = coordination.peers.indices.compactMap { peer in
+        moving.compactMap { reluctance(of: peer, for: $0) }.first
+      }
       let reasons = why.isEmpty ? "there are no peers" : why.joined(separator: "; ")
       return answer(origin, move: move, refusing: "no node can take it: \(reasons)", emit)
     }
@@ -144,9 +146,15 @@ extension Node {
     if phase != .running { return "it is \(phase == .idle ? "starting" : "stopping")" }
     if coordination.standby != .no { return "it is in standby" }
     if let obstacle = obstacle(vip, at: now) { return obstacle }
-    guard let router = vips[vip].router, router.state != .initialize else { return "it does not take part in the election" }
-    guard router.state == .backup, vips[vip].holding == .nothing else { return "it owns the VIP itself, or has just left it" }
-    guard coordination.peers[peer].owns(vip) else { return "\(coordination.peers[peer].name) is not known as the owner" }
+    guard let router = vips[vip].router, router.state != .initialize else {
+      return "it does not take part in the election"
+    }
+    guard router.state == .backup, vips[vip].holding == .nothing else {
+      return "it owns the VIP itself, or has just left it"
+    }
+    guard coordination.peers[peer].owns(vip) else {
+      return "\(coordination.peers[peer].name) is not known as the owner"
+    }
     // Else it could not tell when the owner is gone, and others might not hear this node either.
     guard let owner = router.owner, owner.heard.later(by: router.interval * 3) > now else {
       return "it does not hear the owner's adverts"
@@ -210,7 +218,8 @@ extension Node {
     coordination.handOvers[index].until = now.later(by: longest + Self.drainMargin * 3)
     emit(.report(.handOver(vip: moving[0], to: coordination.peers[peer].name)))
     for vip in moving {
-      letGo(vip: vip, within: vips[vip].settings.drain, because: .handedTo(coordination.peers[peer].name), at: now, emit)
+      letGo(
+        vip: vip, within: vips[vip].settings.drain, because: .handedTo(coordination.peers[peer].name), at: now, emit)
     }
   }
 
@@ -382,7 +391,11 @@ extension Node {
   mutating func abandonHandOvers(because why: String, at now: Instant, _ emit: (Effect) -> Void) {
     var index = 0
     while index < coordination.handOvers.count {
-      if case .handing = coordination.handOvers[index].phase { index += 1 } else { abandon(index, because: why, at: now, emit) }
+      if case .handing = coordination.handOvers[index].phase {
+        index += 1
+      } else {
+        abandon(index, because: why, at: now, emit)
+      }
     }
   }
 
@@ -392,13 +405,18 @@ extension Node {
     var index = 0
     while index < coordination.handOvers.count {
       let handOver = coordination.handOvers[index]
-      if case .handing = handOver.phase { index += 1 } else if handOver.target != peer { index += 1 } else {
+      if case .handing = handOver.phase {
+        index += 1
+      } else if handOver.target != peer {
+        index += 1
+      } else {
         abandon(index, because: "the link to \(coordination.peers[peer].name) went down", at: now, emit)
       }
     }
     let name = coordination.peers[peer].name
     for request in coordination.requests where request.owner == peer {
-      emit(.answer(ticket: request.ticket, .refused("the link to \(name), the owner, went down; ask again who owns it")))
+      emit(
+        .answer(ticket: request.ticket, .refused("the link to \(name), the owner, went down; ask again who owns it")))
     }
     coordination.requests.removeAll { $0.owner == peer }
   }

@@ -50,7 +50,8 @@ extension Node {
 
   /// Other settings: what kept its name keeps what is known of it.
   mutating func coordinationReloaded(from old: NodeSettings, at now: Instant, _ emit: (Effect) -> Void) {
-    for peer in old.peers.indices where !settings.peers.indices.contains(peer) || settings.peers[peer] != old.peers[peer] {
+    for peer in old.peers.indices
+    where !settings.peers.indices.contains(peer) || settings.peers[peer] != old.peers[peer] {
       forgetPeer(peer, at: now, emit)
     }
     coordination.replace(old, by: settings)

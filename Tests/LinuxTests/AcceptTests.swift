@@ -17,11 +17,14 @@ struct AcceptTests {
   }
 
   @Test func `a VIP that accepts nothing is found by its neighbours but answers nothing else`() throws {
-    try addressStory([refusing, open], before: { hosts in
-      for (namespace, number) in [(hosts.here, 1), (hosts.there, 2)] {
-        try hosts.on(namespace) { _ = try shell("ip address add 2001:db8::\(number)/64 dev eth0 nodad") }
+    try addressStory(
+      [refusing, open],
+      before: { hosts in
+        for (namespace, number) in [(hosts.here, 1), (hosts.there, 2)] {
+          try hosts.on(namespace) { _ = try shell("ip address add 2001:db8::\(number)/64 dev eth0 nodad") }
+        }
       }
-    }) { hosts, thread, reports in
+    ) { hosts, thread, reports in
       for id in 0...1 { #expect(thread.takeNow(id, generation: 1, reports)) }
       for address in ["10.9.0.101", "2001:db8::101", "10.9.0.1", "2001:db8::1"] {
         #expect(try answers(hosts, address))
@@ -58,23 +61,26 @@ struct AcceptTests {
   }
 
   @Test func `what is forwarded through a VIP that accepts nothing passes`() throws {
-    try addressStory([refusing], before: { hosts in
-      try shell(
-        """
-        echo 1 > /proc/sys/net/ipv4/ip_forward
-        ip link add inner0 type veth peer name inner1; ip address add 10.99.0.1/24 dev inner0
-        ip link set inner0 up
-        """)
-      try shell("ip link set inner1 netns /proc/\(getpid())/fd/\(hosts.there.descriptor)")
-      try hosts.on(hosts.there) {
-        // The same host at the other end: the packets go out by the VIP and come back on another interface.
-        _ = try shell(
+    try addressStory(
+      [refusing],
+      before: { hosts in
+        try shell(
           """
-          ip link set inner1 up; ip address add 10.99.0.2/24 dev inner1; ip route add 10.98.0.0/24 via 10.9.0.100
+          echo 1 > /proc/sys/net/ipv4/ip_forward
+          ip link add inner0 type veth peer name inner1; ip address add 10.99.0.1/24 dev inner0
+          ip link set inner0 up
           """)
+        try shell("ip link set inner1 netns /proc/\(getpid())/fd/\(hosts.there.descriptor)")
+        try hosts.on(hosts.there) {
+          // The same host at the other end: the packets go out by the VIP and come back on another interface.
+          _ = try shell(
+            """
+            ip link set inner1 up; ip address add 10.99.0.2/24 dev inner1; ip route add 10.98.0.0/24 via 10.9.0.100
+            """)
+        }
+        try shell("ip address add 10.98.0.1/24 dev inner0; ip route add 10.97.0.0/24 via 10.99.0.2")
       }
-      try shell("ip address add 10.98.0.1/24 dev inner0; ip route add 10.97.0.0/24 via 10.99.0.2")
-    }) { hosts, thread, reports in
+    ) { hosts, thread, reports in
       #expect(thread.takeNow(0, generation: 1, reports))
       // To another address of the node, by the VIP as the gateway: not a packet to the VIP itself.
       let passes = try eventually { try answers(hosts, "10.98.0.1") }
@@ -95,9 +101,13 @@ struct AcceptTests {
   @Test func `a table with 255 VIPs of both families is loaded in one step, and twice`() throws {
     try TwoHosts.run { _ in
       var table = AcceptTable()
-      let many = Set((1...255).flatMap { number in
-        [IPAddress.v4(IPv4Address(10, 9, 1, UInt8(number))), .v6(IPv6Address(rawValue: 0x2001_0DB8 << 96 | UInt128(number)))]
-      })
+      let many = Set(
+        (1...255).flatMap { number in
+          [
+            IPAddress.v4(IPv4Address(10, 9, 1, UInt8(number))),
+            .v6(IPv6Address(rawValue: 0x2001_0DB8 << 96 | UInt128(number))),
+          ]
+        })
       try table.load(many)
       try table.load(many.filter { $0.family == .ipv6 })
       let rules = try shell("nft list table inet roost_accept")

@@ -25,7 +25,8 @@ import Wire
     var message: [UInt8] = []
     NeighborSolicitation(target: address).append(to: &message, from: .any, to: address.solicitedNode)
     var frame: [UInt8] = []
-    EthernetHeader(destination: MACAddress(multicast: address.solicitedNode), source: mac, type: .ipv6).append(to: &frame)
+    EthernetHeader(destination: MACAddress(multicast: address.solicitedNode), source: mac, type: .ipv6).append(
+      to: &frame)
     IPv6Header(source: .any, destination: address.solicitedNode, nextHeader: ICMPv6.ipProtocol, hopLimit: 255)
       .append(to: &frame, payloadLength: message.count)
     let found = try #require(claim(frame + message))

@@ -40,7 +40,8 @@ struct InterfaceTests {
     try addressStory([web]) { _, thread, reports in
       for generation in 1...3 as ClosedRange<UInt64> {
         #expect(thread.takeNow(3, generation: generation, lease: nil, reports))
-        try shell("ip link del eth0; ip link add eth0 type veth peer name eth1; ip link set eth1 up; ip link set eth0 up")
+        try shell(
+          "ip link del eth0; ip link add eth0 type veth peer name eth1; ip link set eth1 up; ip link set eth0 up")
         #expect(reports.has { $0 == .vanished(3, generation, .interfaceLost) })
       }
       #expect(thread.takeNow(3, generation: 4, reports))
@@ -51,13 +52,17 @@ struct InterfaceTests {
   @Test func `an interface has received nothing until something came since its carrier rose`() throws {
     try addressStory([web]) { hosts, _, reports in
       // The neighbour is silent from now on: no router solicitations, no reports of groups.
-      try hosts.on(hosts.there) { _ = try shell("ip link set eth0 down; echo 1 > /proc/sys/net/ipv6/conf/eth0/disable_ipv6") }
+      try hosts.on(hosts.there) {
+        _ = try shell("ip link set eth0 down; echo 1 > /proc/sys/net/ipv6/conf/eth0/disable_ipv6")
+      }
       #expect(eventually { reports.interfaces.last?.isUp == false })
       try hosts.on(hosts.there) { _ = try shell("ip link set eth0 up") }
       #expect(eventually { reports.interfaces.last?.isUp == true })
       usleep(200_000)
       #expect(reports.interfaces.last?.hasReceived == false)
-      try hosts.on(hosts.there) { _ = try shell("ip address replace 10.9.0.2/24 dev eth0; ping -c 1 -W 1 10.9.0.1 || true") }
+      try hosts.on(hosts.there) {
+        _ = try shell("ip address replace 10.9.0.2/24 dev eth0; ping -c 1 -W 1 10.9.0.1 || true")
+      }
       #expect(eventually { reports.interfaces.last?.hasReceived == true })
       // And again, when the carrier comes back.
       try hosts.on(hosts.there) { _ = try shell("ip link set eth0 down") }
@@ -69,9 +74,12 @@ struct InterfaceTests {
   }
 
   @Test func `a VIP with another prefix length, or on another interface, is told once and counted`() throws {
-    try addressStory([web], watching: ["eth0"], before: { _ in
-      try shell("ip link add other0 type veth peer name other1; ip address add 10.9.0.100/24 dev other0")
-    }) { _, thread, reports in
+    try addressStory(
+      [web], watching: ["eth0"],
+      before: { _ in
+        try shell("ip link add other0 type veth peer name other1; ip address add 10.9.0.100/24 dev other0")
+      }
+    ) { _, thread, reports in
       let address = web.addresses[0]
       #expect(reports.has { $0 == .foreign(3, address, prefixLength: 24, interface: "other0") })
       #expect(thread.takeNow(3, generation: 1, reports))

@@ -65,7 +65,9 @@ struct JournalTests {
     return shown.contains("10.9.0.100/32") || shown.contains("2001:db8::100/128")
   }
 
-  @Test func `a new life removes what an old one left, VIPs that are no longer configured included, and only that`() throws {
+  @Test func `a new life removes what an old one left, VIPs that are no longer configured included, and only that`()
+    throws
+  {
     try withFolder { folder in
       try TwoHosts.run { _ in
         let path = folder + "/addresses.journal"
@@ -79,7 +81,8 @@ struct JournalTests {
           """)
         let reports = Reports()
         let other = AddressThread.VIP(id: 0, interface: "wan0", addresses: [IPAddress("10.9.0.55")!])
-        let thread = try AddressThread([other], watching: ["wan0"], record: OwnershipRecord(capacity: 8), journal: path) {
+        let thread = try AddressThread([other], watching: ["wan0"], record: OwnershipRecord(capacity: 8), journal: path)
+        {
           reports.append($0)
         }
         for address in web.addresses {
@@ -122,7 +125,8 @@ struct JournalTests {
         let expected: Set<Removal> = [
           .address(web.addresses[0], interface: "roost.51"), .address(web.addresses[1], interface: "roost6.51"),
           .device("roost.51"), .device("roost6.51"), .table("roost_accept"),
-          .setting("net/ipv4/conf/eth0/arp_ignore", value: "0"), .setting("net/ipv4/conf/eth0/arp_announce", value: "0"),
+          .setting("net/ipv4/conf/eth0/arp_ignore", value: "0"),
+          .setting("net/ipv4/conf/eth0/arp_announce", value: "0"),
         ]
         #expect(Set(outcome.removed) == expected)
         #expect(try !shell("ip link show").contains("roost"))
@@ -188,7 +192,9 @@ struct JournalTests {
         let record = try OwnershipRecord(capacity: 8)
         for life in 1...2 as ClosedRange<UInt64> {
           let reports = Reports()
-          let thread = try AddressThread([web], watching: ["eth0"], record: record, journal: path) { reports.append($0) }
+          let thread = try AddressThread([web], watching: ["eth0"], record: record, journal: path) {
+            reports.append($0)
+          }
           if life == 1 {
             #expect(thread.takeNow(3, generation: 1, lease: nil, reports))
           } else {

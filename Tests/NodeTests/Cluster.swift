@@ -235,7 +235,9 @@ final class Cluster {
   /// Counts anew, and forgets what was done before.
   func watch() {
     effects = []
-    for vip in holders.indices { (vacant[vip], shared[vip], longest[vip], vacantNow[vip]) = (.zero, .zero, .zero, .zero) }
+    for vip in holders.indices {
+      (vacant[vip], shared[vip], longest[vip], vacantNow[vip]) = (.zero, .zero, .zero, .zero)
+    }
   }
 
   /// The longest time in which nobody had the VIP, since `watch()`.

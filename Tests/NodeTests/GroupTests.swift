@@ -5,7 +5,9 @@ import VRRP
 import Wire
 
 struct GroupTests {
-  private func together(_ cluster: Cluster) -> Bool { cluster.owners(0) == cluster.owners(1) && cluster.owners(0).count == 1 }
+  private func together(_ cluster: Cluster) -> Bool {
+    cluster.owners(0) == cluster.owners(1) && cluster.owners(0).count == 1
+  }
 
   @Test func `an obstacle of one is an obstacle of all, with its name`() {
     let cluster = Cluster(vips: 3, groups: [[0, 1]]) { _, settings in

@@ -223,7 +223,9 @@ struct HandOverTests {
     #expect(cluster.shared[0] <= .milliseconds(1))
   }
 
-  @Test(arguments: 1...40) func `with a third of everything lost there is one owner in the end, and one answer`(seed: Int) {
+  @Test(arguments: 1...40) func `with a third of everything lost there is one owner in the end, and one answer`(
+    seed: Int
+  ) {
     let cluster = Self.settled(nodes: 3, vips: 2, groups: [[0, 1]], backends: ["app1"])
     var random = SplitMix64(seed: UInt64(seed))
     cluster.loses = { _ in random.next() % 3 == 0 }
@@ -331,12 +333,15 @@ struct HandOverTests {
     let cluster = Self.settled(nodes: 3)
     let peer = cluster.peer(2, of: 0)!
     let words: [PeerMessage] = [
-      .moved(vip: "vip0", to: "lb1", move: 1), .moved(vip: "vip0", to: "lb3", move: 1), .moved(vip: "none", to: "lb1", move: 1),
+      .moved(vip: "vip0", to: "lb1", move: 1), .moved(vip: "vip0", to: "lb3", move: 1),
+      .moved(vip: "none", to: "lb1", move: 1),
       .taken(vip: "vip0", move: 1), .ready(vip: "vip0", move: 1), .refused(vip: "vip0", move: 1, reason: "no"),
-      .moveEnded(move: 1, error: nil, vacant: nil), .successor(vip: "vip0", node: "lb1"), .successor(vip: "x", node: "lb1"),
+      .moveEnded(move: 1, error: nil, vacant: nil), .successor(vip: "vip0", node: "lb1"),
+      .successor(vip: "x", node: "lb1"),
       .prepare(vip: "vip0", move: 1), .prepare(vip: "", move: 1),
       .vips([
-        .init(name: "vip0", state: .active, priority: 0, isEligible: true), .init(name: "vip0", state: .fault, priority: 9, isEligible: false),
+        .init(name: "vip0", state: .active, priority: 0, isEligible: true),
+        .init(name: "vip0", state: .fault, priority: 9, isEligible: false),
         .init(name: "", state: .active, priority: 255, isEligible: true),
       ]),
       .moveRequest(vip: "none", to: nil, move: 3), .moveRequest(vip: "vip0", to: "nobody", move: 4),

@@ -90,8 +90,10 @@ import Testing
   }
 
   @Test(.enabled(if: isRoot)) func `it runs as nobody unless a user is named, without groups and ways up`() throws {
-    let asRoot = TrackerTarget(.command(["/bin/sh", "-c", "[ $(id -u) = 0 ]"], user: "root"), every: .milliseconds(50), timeout: .seconds(5))
-    let nobody = #"[ $(id -un) = nobody ] && [ $(id -u) != 0 ] && ! id -G | grep -qw 0 && grep -q 'NoNewPrivs:.1' /proc/self/status"#
+    let asRoot = TrackerTarget(
+      .command(["/bin/sh", "-c", "[ $(id -u) = 0 ]"], user: "root"), every: .milliseconds(50), timeout: .seconds(5))
+    let nobody =
+      #"[ $(id -un) = nobody ] && [ $(id -u) != 0 ] && ! id -G | grep -qw 0 && grep -q 'NoNewPrivs:.1' /proc/self/status"#
     let missing = TrackerTarget(.command(["true"], user: "no-such-user"), every: .milliseconds(50))
     try track([command(["/bin/sh", "-c", nobody]), asRoot, missing]) { _, reports in
       #expect(reports.become(0) { $0.isGood })
@@ -103,7 +105,8 @@ import Testing
   @Test func `it inherits no descriptor and no blocked signal`() throws {
     let leak = open("/dev/null", O_RDONLY)
     defer { close(leak) }
-    let script = #"[ "$(ls /proc/self/fd | wc -l)" -le 4 ] && grep -q 'SigBlk:.0*$' /proc/self/status && grep -q 'SigIgn:.0*$' /proc/self/status"#
+    let script =
+      #"[ "$(ls /proc/self/fd | wc -l)" -le 4 ] && grep -q 'SigBlk:.0*$' /proc/self/status && grep -q 'SigIgn:.0*$' /proc/self/status"#
     try track([command(["/bin/sh", "-c", script])]) { _, reports in
       #expect(reports.become { $0.isGood })
     }
@@ -114,7 +117,9 @@ import Testing
       try #require(chmod(folder, 0o777) == 0)
       let reports = Reports()
       let script = "echo $$ > \(folder)/parent; sleep 600"
-      let runner = try TrackerRunner([command(["/bin/sh", "-c", script], timeout: .seconds(600))]) { reports.add($0, $1) }
+      let runner = try TrackerRunner([command(["/bin/sh", "-c", script], timeout: .seconds(600))]) {
+        reports.add($0, $1)
+      }
       let parent = try #require(number(in: "\(folder)/parent"))
       runner.stop()
       #expect(eventually { !lives(parent) })

@@ -14,7 +14,9 @@ import Wire
   /// So rarely that only news can be the reason for a report.
   private static let rare = Duration.seconds(600)
 
-  @Test(.enabled(if: isRoot)) func `an interface is good while it is up with a carrier, and changes are seen at once`() throws {
+  @Test(.enabled(if: isRoot)) func `an interface is good while it is up with a carrier, and changes are seen at once`()
+    throws
+  {
     try withNamespace {
       try track([TrackerTarget(.interface("up0"), every: Self.rare)]) { _, reports in
         #expect(reports.become { $0 == .bad("there is no interface up0") })
@@ -61,7 +63,8 @@ import Wire
           ip -6 route add 2001:db8::/32 via fd00::2
           """)
         for tracker in 0..<4 { #expect(reports.become(tracker) { $0.isGood }) }
-        try shell("ip route replace unreachable default; ip route del 192.0.2.0/24 table 1234; ip -6 route del 2001:db8::/32")
+        try shell(
+          "ip route replace unreachable default; ip route del 192.0.2.0/24 table 1234; ip -6 route del 2001:db8::/32")
         try shell("ip route del default via 10.9.0.2 2>/dev/null || true")
         for tracker in 1..<4 { #expect(reports.become(tracker) { $0.isBad }) }
         #expect(reports.become(0) { $0.isGood })
@@ -114,9 +117,12 @@ import Wire
     try withFolder { folder in
       let name = "roost-t\(getpid())"
       try shell("cp /bin/sleep \(folder)/\(name)")
-      try track([TrackerTarget(.process(name), every: .milliseconds(200)), TrackerTarget(.process(name), every: Self.rare)]) { _, reports in
+      try track([
+        TrackerTarget(.process(name), every: .milliseconds(200)), TrackerTarget(.process(name), every: Self.rare),
+      ]) { _, reports in
         #expect(reports.become(0) { $0 == .bad("no process \(name) runs") })
-        let runner = TrackerTarget(.command(["\(folder)/\(name)", "600"], user: nil), every: Self.rare, timeout: Self.rare)
+        let runner = TrackerTarget(
+          .command(["\(folder)/\(name)", "600"], user: nil), every: Self.rare, timeout: Self.rare)
         let reports2 = Reports()
         let child = try TrackerRunner([runner]) { reports2.add($0, $1) }
         #expect(reports.become(0) { $0.isGood })

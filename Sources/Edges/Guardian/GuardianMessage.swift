@@ -61,7 +61,8 @@ extension Release: CustomStringConvertible {
       case .workers: "the proxy's workers were silent for \(silence.milliseconds) ms"
       }
     let gone = erased.map { ", the addresses were gone after \($0.milliseconds) ms" } ?? ""
-    return "gave up \(vips) \(vips == 1 ? "VIP" : "VIPs") because \(why): farewells after \(farewell.milliseconds) ms\(gone)"
+    return
+      "gave up \(vips) \(vips == 1 ? "VIP" : "VIPs") because \(why): farewells after \(farewell.milliseconds) ms\(gone)"
   }
 }
 
@@ -131,7 +132,8 @@ extension GuardianMessage {
         vip: number,
         Charge(
           interval: nanoseconds > 0 ? .nanoseconds(nanoseconds) : nil, hasServices: hasServices != 0,
-          addresses: addresses, interface: interface, farewells: [], key: key.isEmpty ? nil : .init(id: id, bytes: key)))
+          addresses: addresses, interface: interface, farewells: [], key: key.isEmpty ? nil : .init(id: id, bytes: key))
+      )
     case .farewell:
       let interface: Int32 = try reader.number()
       let (source, destination) = (try reader.address(), try reader.address())

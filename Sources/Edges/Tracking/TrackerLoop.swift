@@ -113,7 +113,9 @@ final class TrackerLoop {
   private var deadline: Instant? {
     var deadline = newsDue
     for slot in slots {
-      if let command = slot.command { deadline = earlier(deadline, command.deadline) } else if slot.isWatching {
+      if let command = slot.command {
+        deadline = earlier(deadline, command.deadline)
+      } else if slot.isWatching {
         deadline = earlier(deadline, slot.next)
       }
     }
@@ -199,7 +201,9 @@ final class TrackerLoop {
         if command.isFlooding { finish(index, command, .bad("it wrote more than \(CommandRun.mostOutput) bytes")) }
       }
     } catch {
-      if let command = slots[index].command { finish(index, command, .unknown("\(error)")) } else {
+      if let command = slots[index].command {
+        finish(index, command, .unknown("\(error)"))
+      } else {
         report(index, .unknown("\(error)"))
       }
     }

@@ -4,10 +4,6 @@
 #include <netdb.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
-int clinux_pidfd_open(int32_t process) { return (int)syscall(SYS_pidfd_open, process, 0); }
 
 int clinux_resolve(const char *host, const char *port, int numeric_only, struct addrinfo **found) {
   struct addrinfo hints = {0};

@@ -54,7 +54,8 @@ struct Movements {
       moved += 1
       guard let target = names.firstIndex(of: target), move.holders & (1 << UInt32(target)) != 0 else {
         return Finding(
-          promise: .move, message: "lb\(move.node + 1) says that VIP \(move.vip + 1) moved to \(target), which never had it")
+          promise: .move,
+          message: "lb\(move.node + 1) says that VIP \(move.vip + 1) moved to \(target), which never had it")
       }
     case .refused: refused += 1
     case .done: break

@@ -9,7 +9,8 @@ public enum Protection: String, Sendable, Hashable, CaseIterable {
     switch self {
     case .lease: "the kernel keeps addresses for ever"
     case .guardian: "nobody acts for a daemon that is dead or stalled"
-    case .fence: "the address thread does what it was told without reading the record, and the guardian doesn't look again"
+    case .fence:
+      "the address thread does what it was told without reading the record, and the guardian doesn't look again"
     case .sweep: "a daemon that starts leaves what its earlier life left"
     case .isolation: "a node that hears nothing claims without asking a witness"
     case .authentication: "adverts are neither signed nor checked"

@@ -303,12 +303,14 @@ extension World {
 
   /// With witnesses to ask, a node that has reached nobody for longer than it takes to notice claims nothing.
   private mutating func checkIsolation(_ node: Int, _ vip: Int) {
-    guard plan.promisesIsolation, let since = picture.isolatedSince[node], now - since > 2 * bounds.interval + 30_000_000
+    guard plan.promisesIsolation, let since = picture.isolatedSince[node],
+      now - since > 2 * bounds.interval + 30_000_000
     else { return }
     found(
       Finding(
         promise: .isolation,
-        message: "lb\(node + 1) takes VIP \(vip + 1), \((now - since) / 1_000_000) ms after it was cut off from everybody"))
+        message:
+          "lb\(node + 1) takes VIP \(vip + 1), \((now - since) / 1_000_000) ms after it was cut off from everybody"))
   }
 
   private mutating func stopped(_ node: Int) {

@@ -26,7 +26,9 @@ extension World {
     if link.isUp {
       guard link.isBroken || !carries || !exists(first) || !exists(second) else { return }
       // A process that ends closes its streams; what is cut shows by silence.
-      pause = carries ? 300_000 + Int64(random.next(below: 2_000_000)) : 100_000_000 + Int64(random.next(below: 1_400_000_000))
+      pause =
+        carries
+        ? 300_000 + Int64(random.next(below: 2_000_000)) : 100_000_000 + Int64(random.next(below: 1_400_000_000))
     } else {
       guard carries, daemons[first].state == .running, daemons[second].state == .running else { return }
       pause = 20_000_000 + Int64(random.next(below: 480_000_000))

@@ -12,7 +12,9 @@ extension World {
 
   mutating func rogueSpeaks(_ slot: Int) {
     guard let job = jobs.take(slot), case .rogue(let rogue) = job, now < rogue.until else { return }
-    if let message = adverts.forged(priority: rogue.priority), let interface = files.running.first?.vips.first?.interface {
+    if let message = adverts.forged(priority: rogue.priority),
+      let interface = files.running.first?.vips.first?.interface
+    {
       let packet = packets.put(message, from: Rogue.source, interface: interface, to: Self.group)
       packets.addCopy(packet)
       for node in 0..<nodes where picture.network.isConnected(node) {

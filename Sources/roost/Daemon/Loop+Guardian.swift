@@ -101,7 +101,8 @@ extension Loop {
     case .demoted(let burnt):
       parts.log.write(
         .error,
-        "the loop used \(burnt.milliseconds) ms of processor time without a pause, so it runs without real-time priority from now on")
+        "the loop used \(burnt.milliseconds) ms of processor time without a pause, so it runs without real-time priority from now on"
+      )
     case .trouble(let text): parts.log.write(.warning, "guardian: \(text)")
     }
   }

@@ -3,8 +3,6 @@
 #include <netdb.h>
 #include <stdint.h>
 
-/// A descriptor that is readable when the child has ended (pidfd_open(2)). -1 with errno where it fails.
-int clinux_pidfd_open(int32_t process);
 /// getaddrinfo for TCP; free with freeaddrinfo. Waits for the name servers unless only an address is wanted. 0, or a code of
 /// gai_strerror.
 int clinux_resolve(const char *host, const char *port, int numeric_only, struct addrinfo **found);

@@ -73,7 +73,8 @@ extension AddressKeeper {
 
   /// Listens on the interfaces that the VIPs are on now.
   func followClaims(again: Bool = false) {
-    let indices = Set(entries.indices.compactMap { entry in link(of: entry).flatMap { $0.isLoopback ? nil : $0.index } })
+    let indices = Set(
+      entries.indices.compactMap { entry in link(of: entry).flatMap { $0.isLoopback ? nil : $0.index } })
     guard again || indices != listening else { return }
     listening = indices
     do throws(SystemError) {

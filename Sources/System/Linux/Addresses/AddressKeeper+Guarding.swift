@@ -76,7 +76,8 @@ extension AddressKeeper {
     else { return }
     // Alone on its own interface it is right, or a stray that `look` removes.
     let family = address.address.family
-    let isAtHome = address.isVIP(address.address)
+    let isAtHome =
+      address.isVIP(address.address)
       && (link.index == currentIndex(entry, family) || link.name == entries[entry].vip.device(family))
     guard !isAtHome, foreign.insert(found).inserted else { return }
     counting.count { $0.foreign += 1 }

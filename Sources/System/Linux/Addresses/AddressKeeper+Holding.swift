@@ -31,7 +31,8 @@ extension AddressKeeper {
       let code = perform(.set(leaseSeconds: seconds), address, on: entries[entry].home[address.family])
       guard code == 0 || code == EEXIST else {
         remove(entry)
-        return fail(SystemError(call: "RTM_NEWADDR", code: code, subject: "\(address) on \(vip.device(address.family))"))
+        return fail(
+          SystemError(call: "RTM_NEWADDR", code: code, subject: "\(address) on \(vip.device(address.family))"))
       }
     }
     entries[entry].phase = .held(generation: generation, until: until)

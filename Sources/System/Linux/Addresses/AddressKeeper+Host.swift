@@ -39,7 +39,9 @@ extension AddressKeeper {
     try watch.read()
     journal = plannedJournal(entries.map(\.vip))
     // The settings that an adopted interface has are not the ones that it had at first.
-    if !kept.isEmpty, let old { journal = journal.merged(with: AddressJournal(boot: old.boot, namespace: old.namespace, settings: old.settings)) }
+    if !kept.isEmpty, let old {
+      journal = journal.merged(with: AddressJournal(boot: old.boot, namespace: old.namespace, settings: old.settings))
+    }
     write(waiting: .seconds(3))
     try loadFirewall()
     try makeDevices()
@@ -145,7 +147,9 @@ extension AddressKeeper {
       report(.firewall(error))
     }
     for entry in entries.indices {
-      if let old = before.first(where: { $0.vip.id == entries[entry].vip.id }) { change(entry, from: old.vip.addresses) }
+      if let old = before.first(where: { $0.vip.id == entries[entry].vip.id }) {
+        change(entry, from: old.vip.addresses)
+      }
     }
     removeDevices(of: before)
     queue.removeAll { item in !vips.contains { $0.id == item.vip && $0.addresses.contains(item.address) } }
@@ -178,8 +182,9 @@ extension AddressKeeper {
     let vip = entries[entry].vip
     do throws(SystemError) {
       if !vip.accepts, !firewall.covers(address) { throw SystemError(call: "nft", code: ENOENT, subject: "\(address)") }
-      if vip.virtualMAC != nil, entries[entry].home[address.family] == entries[entry].home.interface
-        || entries[entry].home[address.family] == 0, let link = link(of: entry)
+      if vip.virtualMAC != nil,
+        entries[entry].home[address.family] == entries[entry].home.interface
+          || entries[entry].home[address.family] == 0, let link = link(of: entry)
       {
         let device = try makeDevice(of: vip, address.family, on: link)
         entries[entry].home[address.family] = device.index

@@ -26,7 +26,9 @@ enum ClaimFilter {
     program.append(load(.byte, 14 + 7))
     dropUnless(255)
     program.append(load(.byte, 14 + 40))
-    program += [jump(UInt32(ICMPv6.neighborSolicitation), 2, 0), jump(UInt32(ICMPv6.neighborAdvertisement), 1, 0), drop]
+    program += [
+      jump(UInt32(ICMPv6.neighborSolicitation), 2, 0), jump(UInt32(ICMPv6.neighborAdvertisement), 1, 0), drop,
+    ]
     guard addresses.count * 2 <= mostAddresses else { return program + [accept] }
     let ends = addresses.flatMap { acceptIf(UInt32(truncatingIfNeeded: $0.rawValue)) }
     program += [load(.word, 14 + 40 + 8 + 12)] + ends  // the target's last four bytes

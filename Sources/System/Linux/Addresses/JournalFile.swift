@@ -27,7 +27,8 @@ final class JournalFile: Sendable {
   func read() -> Reading {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
     guard descriptor >= 0 else {
-      return errno == ENOENT ? .none : .unreadable("\(SystemError.last("open", path)); what an earlier life left may stay")
+      return errno == ENOENT
+        ? .none : .unreadable("\(SystemError.last("open", path)); what an earlier life left may stay")
     }
     let file = Descriptor(owning: descriptor)
     var bytes: [UInt8] = []
@@ -43,7 +44,8 @@ final class JournalFile: Sendable {
       let journal = AddressJournal(text: text)
     else {
       return .unreadable(
-        "the journal \(path) is damaged and says nothing; addresses that a crash left behind stay unless they are still configured")
+        "the journal \(path) is damaged and says nothing; addresses that a crash left behind stay unless they are still configured"
+      )
     }
     return .journal(journal)
   }
@@ -68,7 +70,8 @@ final class JournalFile: Sendable {
       }
       guard waiting > .zero else { return nil }
       var entry = pollfd(fd: waker.descriptor, events: Int16(POLLIN), revents: 0)
-      let limit = Int32(clamping: waiting.components.seconds * 1000 + waiting.components.attoseconds / 1_000_000_000_000_000)
+      let limit = Int32(
+        clamping: waiting.components.seconds * 1000 + waiting.components.attoseconds / 1_000_000_000_000_000)
       let end = Clock.now() + waiting
       while poll(&entry, 1, limit) < 0, errno == EINTR, Clock.now() < end {}
       guard entry.revents != 0 else { return "writing \(path) takes long (a slow disk?); going on without" }

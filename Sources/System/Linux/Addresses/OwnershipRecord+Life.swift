@@ -73,7 +73,9 @@ extension OwnershipRecord {
     sign(.guardianBeat) { $0.store(UInt64(bitPattern: clinux_monotonic_ns()), ordering: .releasing) }
   }
   public var lastGuardianBeat: Instant { instant(.guardianBeat) }
-  public var guardianProcess: Int32 { Int32(truncatingIfNeeded: sign(.guardianProcess) { $0.load(ordering: .relaxed) }) }
+  public var guardianProcess: Int32 {
+    Int32(truncatingIfNeeded: sign(.guardianProcess) { $0.load(ordering: .relaxed) })
+  }
 
   private func instant(_ sign: Sign) -> Instant {
     Instant(nanoseconds: Int64(bitPattern: self.sign(sign) { $0.load(ordering: .acquiring) }))

@@ -35,7 +35,8 @@ public struct Sweeper {
     guard journal.boot == here.boot else { return outcome }
     guard journal.namespace == here.namespace else {
       outcome.troubles.append(
-        "the journal is of another network namespace (\(journal.namespace)): what was left there can't be removed from here")
+        "the journal is of another network namespace (\(journal.namespace)): what was left there can't be removed from here"
+      )
       return outcome
     }
     var table = InterfaceTable()
@@ -70,7 +71,9 @@ public struct Sweeper {
 
   /// The interface may have another name or index by now, but hardly both. The loopback interface is left alone: there a backend
   /// holds the VIP whose packets it answers itself.
-  private func remove(_ place: AddressJournal.Place, in table: InterfaceTable, _ outcome: inout Outcome) throws(SystemError) {
+  private func remove(_ place: AddressJournal.Place, in table: InterfaceTable, _ outcome: inout Outcome)
+    throws(SystemError)
+  {
     for link in table.links where !link.isLoopback && (link.name == place.interface || link.index == place.index) {
       for record in table.addresses[link.index] ?? [] where record.address == place.address && record.isMadeByRoost {
         var code: Int32 = 0

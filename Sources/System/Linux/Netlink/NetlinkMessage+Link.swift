@@ -15,7 +15,9 @@ extension NetlinkBatch {
       batch.append(UInt8(0))
     }
     attribute(clinux_ifla_address) { batch in
-      for shift in stride(from: 40, through: 0, by: -8) { batch.append(UInt8(truncatingIfNeeded: address.rawValue >> shift)) }
+      for shift in stride(from: 40, through: 0, by: -8) {
+        batch.append(UInt8(truncatingIfNeeded: address.rawValue >> shift))
+      }
     }
     attribute(clinux_ifla_linkinfo) { batch in
       batch.attribute(clinux_ifla_info_kind) { batch in for byte in "macvlan".utf8 { batch.append(byte) } }

@@ -62,7 +62,9 @@ final class PacketWatch: Sendable {
           let count = recv(socket, &buffer, buffer.count, Int32(MSG_DONTWAIT))
           if count < 0 { break }
           let now = Clock.now()
-          if let heard = Spoken(frame: buffer[..<min(count, buffer.count)], at: now) { spoken.withLock { $0.append(heard) } }
+          if let heard = Spoken(frame: buffer[..<min(count, buffer.count)], at: now) {
+            spoken.withLock { $0.append(heard) }
+          }
         }
       }
     }
