@@ -97,7 +97,8 @@ private func judged(_ rules: String) -> [Finding] {
     	}
     }
     """)
-  #expect(findings.map(\.state) == [.failed])
+  let states = findings.map(\.state)
+  #expect(states == [.failed])
 }
 
 private func report(mine: String, owner: String?, theirs: String, link: String = "up") -> StatusReport {
