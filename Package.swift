@@ -12,6 +12,7 @@ let package = Package(
     .executable(name: "roost", targets: ["roost"]),
     // For Benchmarks/ and Fuzz/, packages of their own: each links only what it measures or feeds.
     .library(name: "ProxyParts", targets: ["Proxy", "Balancing", "Wire", "Basis", "Linux"]),
+    .library(name: "SecureParts", targets: ["PeerLink", "Crypto", "VRRP", "Wire", "Basis", "Linux"]),
     .library(name: "Basis", targets: ["Basis"]),
     .library(name: "Wire", targets: ["Wire"]),
     .library(name: "VRRP", targets: ["VRRP"]),

@@ -8,6 +8,9 @@ let package = Package(
   targets: [
     .executableTarget(
       name: "proxy-run", dependencies: [.product(name: "ProxyParts", package: "roost")],
-      swiftSettings: [.swiftLanguageMode(.v6)])
+      swiftSettings: [.swiftLanguageMode(.v6)]),
+    .executableTarget(
+      name: "secure-run", dependencies: [.product(name: "SecureParts", package: "roost")],
+      swiftSettings: [.swiftLanguageMode(.v5)]),
   ]
 )

@@ -46,6 +46,7 @@ let package = Package(
     target("wire", ["Wire"]),
     target("vrrp-advert", ["Basis", "Wire", "VRRP"]),
     target("vrrp-router", ["Basis", "Wire", "VRRP"]),
+    target("peering", ["Peering"]),
     target("http1", ["HTTP1"]),
     target("scenario", ["Scenario"]),
     target("recording", ["Basis", "Wire", "VRRP", "Node"]),

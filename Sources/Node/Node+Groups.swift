@@ -45,7 +45,9 @@ extension Node {
     guard phase == .running else { return }
     if let lost = members.first(where: { hasMadeWay($0, in: members) }) {
       for vip in members where vips[vip].router?.state == .active {
-        elect(vip: vip, .makeWay(.group(with: vips[lost].settings.name)), at: now, emit)
+        // Where another node owns one already, it owns all: then nothing is said of the others, either.
+        let reason = Reason.group(with: vips[lost].settings.name)
+        elect(vip: vip, vips[lost].router?.wasDeposed == true ? .deposed(reason) : .makeWay(reason), at: now, emit)
         coordination.isDirty = true
       }
     } else if let active = members.first(where: { vips[$0].router?.state == .active }),

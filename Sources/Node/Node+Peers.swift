@@ -112,7 +112,9 @@ extension Node {
       coordination.standings[vip].arrivedBy = nil
       return
     }
-    let best = successor(of: [vip])
+    // Before a hand-over the target is named instead: its priority 0 must find no other that waits for nothing.
+    let handOver = coordination.handOvers.first { $0.vips.contains(vip) }
+    let best = handOver.map(\.target) ?? successor(of: [vip])
     let isNew = best != coordination.standings[vip].successor
     coordination.standings[vip].successor = best
     let name = vips[vip].settings.name

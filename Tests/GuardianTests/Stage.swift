@@ -59,7 +59,10 @@ final class Stage {
   }
 
   /// The lease is long, so that what is gone soon is gone by the guardian's doing.
-  func start(_ node: String, interval: String = "100ms", lease: String = "30", vips: Int = 1) throws -> Daemon {
+  func start(_ node: String, interval: String = "100ms", lease: String = "30s", vips: Int = 1, connections: Int = 0)
+    throws
+    -> Daemon
+  {
     let file = "\(folder)/\(node).yaml"
     var text = "cluster:\n  nodes:\n    lb1: 10.9.0.1\n    lb2: 10.9.0.2\nvips:\n"
     for index in 0..<vips {
@@ -75,7 +78,9 @@ final class Stage {
         """
     }
     try shell("cat > \(file) << 'END'\n\(text)END")
-    let daemon = try on(node == "lb1" ? here : there) { try Daemon(node, configuration: file, folder: folder) }
+    let daemon = try on(node == "lb1" ? here : there) {
+      try Daemon(node, configuration: file, folder: folder, connections: connections)
+    }
     daemons.append(daemon)
     return daemon
   }
@@ -92,6 +97,10 @@ final class Stage {
   }
 }
 
+extension Stage {
+  func hasNoVIPSoon() -> Bool { eventually { (try? hasVIP()) == false } }
+}
+
 /// A real `roost run`.
 final class Daemon {
   let name: String
@@ -101,14 +110,29 @@ final class Daemon {
   private let log: String
   private var hasEnded = false
 
-  init(_ node: String, configuration: String, folder: String) throws {
+  /// - Parameter connections: so many TCP connections are open in it from the start, both ends of each.
+  init(_ node: String, configuration: String, folder: String, connections: Int = 0) throws {
     name = node
     state = "\(folder)/\(node)"
     socket = "\(folder)/\(node).sock"
     log = "\(folder)/\(node).log"
     let program = try #require(roostProgram)
-    pid = try spawn(
-      [program, "run", "--config", configuration, "--node", node, "--state", state, "--socket", socket], output: log)
+    var command = [program, "run", "--config", configuration, "--node", node, "--state", state, "--socket", socket]
+    if connections > 0 {
+      let opener = """
+        import os, resource, socket, sys
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+        listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+        for _ in range(\(connections)):
+          client = socket.create_connection(listener.getsockname())
+          server, _ = listener.accept()
+          for end in (client, server): os.set_inheritable(end.detach(), True)
+        os.execv(sys.argv[1], sys.argv[1:])
+        """
+      command = ["/usr/bin/python3", "-c", opener] + command
+    }
+    pid = try spawn(command, output: log)
   }
 
   /// The guardian's process, by its file.
@@ -124,8 +148,12 @@ final class Daemon {
   /// The state of the first VIP.
   var vipState: String? {
     guard let text = try? shell("\(roostProgram ?? "") status --socket \(socket) --json") else { return nil }
-    guard let range = text.range(after: "\"state\":") else { return nil }
-    return String(text[range].drop { $0 == " " || $0 == "\"" }.prefix { $0 != "\"" })
+    // "state" : "backup" — whatever the spaces.
+    let words = text.split(separator: "\"")
+    guard let vips = words.firstIndex(of: "vips"), let key = words[vips...].firstIndex(of: "state"),
+      key + 2 < words.count
+    else { return nil }
+    return String(words[key + 2])
   }
 
   func signal(_ number: Int32) { kill(pid, number) }
@@ -148,17 +176,6 @@ final class Daemon {
       kill(guardian, SIGCONT)
       kill(guardian, SIGKILL)
     }
-  }
-}
-
-extension String {
-  fileprivate func range(after text: String) -> Range<String.Index>? {
-    var rest = self[...]
-    while !rest.isEmpty {
-      if rest.hasPrefix(text) { return rest.index(rest.startIndex, offsetBy: text.count)..<endIndex }
-      rest = rest.dropFirst()
-    }
-    return nil
   }
 }
 

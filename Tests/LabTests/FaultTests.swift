@@ -273,3 +273,25 @@ private struct SocketBox: @unchecked Sendable {
   let long = alone.lasting(.seconds(600))
   #expect(long.steps.map(\.action) == [.hog(for: .seconds(600))] && long.end == .seconds(603))
 }
+
+@Test(arguments: [true, false])
+func `signed adverts have their secret, with the peer link and without`(hasPeerLink: Bool) throws {
+  let text = "# signed: adverts are signed\nauth enforce\n\(hasPeerLink ? "" : "peer-link off\n")until 2s\n"
+  let plan = LabPlan(try Scenario(reading: text, file: "signed.scenario"))
+  #expect(try plan.configuration().cluster.secrets.isEmpty != hasPeerLink)
+  let folder = temporaryRoot()
+  mkdir(folder, 0o700)
+  defer { try? FileManager.default.removeItem(atPath: folder) }
+  guard case .demo(let demo) = try plan.nodeConfiguration(in: folder) else {
+    Issue.record("not the lab's own configuration")
+    return
+  }
+  let value = try demo.configuration()
+  #expect(value.cluster.secrets == (hasPeerLink ? ["\(folder)/secret"] : []))
+  guard case .vrrp(let router) = value.vips[0].election else { return }
+  #expect(router.authentication.mode == .enforce)
+  #expect(router.authentication.keys.map(\.file) == (hasPeerLink ? [] : ["\(folder)/key"]))
+  for file in value.cluster.secrets + router.authentication.keys.map(\.file) {
+    #expect(throws: Never.self) { try Secret.read(file).get() }
+  }
+}

@@ -13,7 +13,7 @@ struct AcceptTests {
     id: 1, interface: "eth0", addresses: [IPAddress("10.9.0.101")!, IPAddress("2001:db8::101")!])
 
   private func answers(_ hosts: TwoHosts, _ address: String) throws -> Bool {
-    try hosts.on(hosts.there) { (try? shell("ping -c 1 -W 1 \(address)")) != nil }
+    try hosts.on(hosts.there) { try reaches(address) }
   }
 
   @Test func `a VIP that accepts nothing is found by its neighbours but answers nothing else`() throws {
@@ -37,7 +37,7 @@ struct AcceptTests {
           let known = try shell("ip neighbour show \(address)")
           #expect(known.contains("02:00:00:00:00:01"))
           let isReachable = try eventually {
-            _ = try? shell("ping -c 1 -W 1 \(address)")
+            _ = try reaches(address)
             return try shell("ip neighbour show \(address)").contains("REACHABLE")
           }
           #expect(isReachable)
@@ -95,6 +95,23 @@ struct AcceptTests {
     try TwoHosts.run { _ in
       let refusal = #expect(throws: SystemError.self) { try NFT.load("add rule inet nowhere nothing drop\n") }
       #expect(refusal?.call == "nft" && refusal?.subject.contains("No such file") == true)
+    }
+  }
+
+  @Test func `when somebody empties the firewall the table comes back, again and again`() throws {
+    try addressStory([refusing]) { hosts, thread, reports in
+      #expect(thread.takeNow(0, generation: 1, reports))
+      for time in 1...3 {
+        try shell("nft flush ruleset")
+        #expect(eventually { reports.all.count { $0 == .firewallRestored } == time })
+        let tables = try shell("nft list tables")
+        #expect(tables.contains("roost_accept"))
+      }
+      // Others' tables are others' business.
+      try shell("nft add table inet other; nft delete table inet other")
+      let answered = try answers(hosts, "10.9.0.100")
+      #expect(!answered)
+      #expect(reports.all.count { $0 == .firewallRestored } == 3)
     }
   }
 

@@ -1,7 +1,9 @@
 import Basis
+import CLinux
 import Glibc
 import Synchronization
 import Testing
+import Wire
 
 @testable import Linux
 
@@ -90,6 +92,41 @@ func shell(_ command: String) throws -> String {
   let text = String(decoding: output, as: UTF8.self)
   guard status == 0 else { throw ShellFailure(command: command, output: text) }
   return text
+}
+
+/// Whether a host answers: it refuses a TCP connection, because nobody listens. From the calling thread's namespace.
+func reaches(_ address: String, from source: String? = nil) throws -> Bool {
+  func endpoint(_ text: String, port: UInt16) -> clinux_endpoint {
+    var endpoint = clinux_endpoint()
+    switch IPAddress(text) {
+    case .v4(let address)?: clinux_endpoint_v4(&endpoint, address.rawValue, port)
+    case .v6(let address)?:
+      clinux_endpoint_v6(
+        &endpoint, UInt64(address.rawValue >> 64), UInt64(truncatingIfNeeded: address.rawValue), port)
+    case nil: break
+    }
+    return endpoint
+  }
+  var to = endpoint(address, port: 9)
+  let number = clinux_proxy_stream(clinux_endpoint_family(&to))
+  guard number >= 0 else { throw SystemError(call: "socket", code: -number) }
+  defer { close(number) }
+  if let source {
+    var from = endpoint(source, port: 0)
+    let size = clinux_endpoint_size(&from)
+    let bound = withUnsafeBytes(of: &from) {
+      bind(number, $0.baseAddress?.assumingMemoryBound(to: sockaddr.self), size)
+    }
+    guard bound == 0 else { throw SystemError.last("bind", source) }
+  }
+  let code = clinux_proxy_connect(number, &to)
+  if code == -ECONNREFUSED || code == 0 { return true }
+  guard code == -EINPROGRESS else { return false }
+  var entry = pollfd(fd: number, events: Int16(POLLOUT), revents: 0)
+  guard poll(&entry, 1, 1500) == 1 else { return false }
+  var (result, size) = (Int32(0), socklen_t(4))
+  getsockopt(number, SOL_SOCKET, SO_ERROR, &result, &size)
+  return result == 0 || result == ECONNREFUSED
 }
 
 /// Polls until the condition holds; false after a generous while.

@@ -2,6 +2,7 @@ import Basis
 import Node
 import Testing
 import VRRP
+import Wire
 
 /// The guardian gave the VIP up while this process was stalled. Every order in which that can meet renewal, expiry, removal and
 /// putting back: at no point does a node that lost the VIP speak as its owner, and no late report touches the next ownership.
@@ -161,6 +162,46 @@ struct RevocationTests {
     #expect(bench.take().deeds == [.release(vip: 0, generation: 1)])
     bench.give(.address(vip: 0, .removed(generation: 1)))
     #expect(bench.take().deeds == [.take(vip: 0, generation: 2, lease: .seconds(2), announcing: true)])
+  }
+}
+
+struct GroupRevocationTests {
+  /// The owner of two VIPs that move together.
+  private var owner: Bench {
+    var bench = Bench {
+      let second = IPAddress.v4(IPv4Address(10, 0, 0, 101))
+      let router = VRRP.Settings(
+        id: 52, family: .ipv4, priority: 254, interval: .milliseconds(100), addresses: [second])
+      $0.vips.append(
+        VIPSettings(
+          name: "db", interface: "eth0", addresses: [second], election: .vrrp(router), lease: .seconds(2),
+          drain: .seconds(1)))
+      $0.groups = [[0, 1]]
+    }
+    bench.give(.start)
+    bench.give(Bench.linkUp)
+    bench.advance(by: .milliseconds(350))
+    for vip in 0...1 { bench.give(.address(vip: vip, .added(generation: 1, until: bench.now + .seconds(2)))) }
+    _ = bench.take()
+    return bench
+  }
+
+  @Test func `when one VIP of a group was revoked, nothing is said of the others either`() {
+    var bench = owner
+    #expect(bench.node.vips.allSatisfy { $0.state == .active })
+    for vip in 0...1 { bench.give(.address(vip: vip, .revoked(generation: 1))) }
+    let effects = bench.take()
+    #expect(!effects.contains { $0.isTransmit })
+    #expect(effects.deeds.count(where: { if case .release = $0 { true } else { false } }) == 2)
+    #expect(bench.node.vips.allSatisfy { $0.state == .backup })
+  }
+
+  @Test func `an owner that wakes to the successor of one makes way with all`() {
+    var bench = owner
+    bench.now = bench.now + .milliseconds(450)
+    bench.hear(priority: 253)
+    #expect(!bench.take().contains { $0.isTransmit })
+    #expect(bench.node.vips.allSatisfy { $0.state == .backup })
   }
 }
 

@@ -88,7 +88,7 @@ struct ChangeTests {
     let drained = Mutex(false)
     proxy.engine.closeConnections([1], within: .zero) { drained.withLock { $0 = true } }
     #expect(eventually { drained.withLock { $0 } })
-    proxy.engine.apply(try proxy.engine.prepare([service, nil]))
+    proxy.engine.remove(1, ifStill: added)
     #expect(eventually { TestSocket.connect(port: port) == nil })
     #expect(try proxy.client().text(1) == "1")
     #expect(proxy.engine.snapshot().map(\.name) == ["test", ""])

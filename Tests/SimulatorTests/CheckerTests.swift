@@ -7,7 +7,11 @@ import Testing
 /// A checker that never speaks proves nothing: each is shown a node that does what it is there to find.
 struct CheckerTests {
   private func violations<Plane: ControlPlane>(of plane: Plane.Type) async -> [Violation] {
-    let plan = Plan(story: .chaos(Chaos(every: .seconds(5))), nodes: 3, duration: .seconds(60))
+    let kinds: [Chaos.Kind] = [
+      .stop, .kill, .restart, .stall, .nodeDead, .linkDown, .linkCut, .partition, .oneWay, .loss, .delay, .workersSick,
+    ]
+    let plan = Plan(
+      story: .chaos(Chaos(every: .seconds(5), kinds: kinds)), nodes: 3, duration: .seconds(60))
     return await Simulation.run(plan, seeds: 0..<20, plane: plane).violations
   }
 

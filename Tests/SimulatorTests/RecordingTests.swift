@@ -5,7 +5,7 @@ import Simulator
 import Testing
 
 struct RecordingTests {
-  static let plan = Plan(story: .chaos(Chaos(every: .seconds(5))), nodes: 3, vips: 2, duration: .seconds(60))
+  static let plan = Plan(Chaos(every: .seconds(5)), nodes: 3, vips: 2, duration: .seconds(60))
 
   @Test(arguments: 0..<8 as Range<UInt64>)
   func `a recorded incident is replayed with identical decisions`(seed: UInt64) throws {

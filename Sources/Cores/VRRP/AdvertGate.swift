@@ -30,6 +30,9 @@ public struct AdvertGate: Sendable {
 
   public private(set) var counters = AuthenticationCounters()
   public let mode: AuthenticationMode
+  /// By how much the clock of the last advert's sender was ahead of ours, if it was right about that: `stale` is thrown for more than the
+  /// window.
+  public private(set) var lastSkewSeconds: Int32 = 0
   private let keys: [AuthenticationKey]
   private let windowSeconds: Int32?
   private let version: Version
@@ -74,6 +77,7 @@ public struct AdvertGate: Sendable {
     guard message.byteCount == length + AuthenticationTrailer.length else { throw .malformed }
     let trailer = try AuthenticationTrailer(endOf: message)
     let skew = trailer.sequence.secondsAhead(of: now)
+    lastSkewSeconds = skew
     if let windowSeconds, skew.magnitude > windowSeconds.magnitude { throw .stale }
     try authenticate(message, length, trailer, from: envelope.source)
     try advance(envelope.source, to: trailer.sequence, now)

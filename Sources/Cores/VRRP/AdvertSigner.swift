@@ -50,11 +50,7 @@ public struct AdvertSigner: Sendable {
 
     buffer.removeAll(keepingCapacity: true)
     for offset in 0..<message.byteCount { buffer.append(message.byte(offset)) }
-    buffer.append(AuthenticationTrailer.type)
-    buffer.append(key.id)
-    buffer.append(bigEndian: UInt16(0))
-    buffer.append(bigEndian: last.rawValue)
-    buffer.append(bigEndian: tag)
+    buffer.appendTrailer(keyID: key.id, sequence: last, tag: tag)
     if source.family == .ipv6 { countTrailer(&buffer, source, destination) }
   }
 

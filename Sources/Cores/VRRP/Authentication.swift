@@ -196,12 +196,31 @@ struct AuthenticatedBytes: Sendable {
     bytes.append(source)
     while bytes.count < Self.pseudoHeaderLength { bytes.append(0) }
     for offset in 0..<length { bytes.append(6...7 ~= offset ? 0 : message.byte(offset)) }
-    bytes.append(AuthenticationTrailer.type)
-    bytes.append(key.id)
-    bytes.append(bigEndian: UInt16(0))
-    bytes.append(bigEndian: sequence.rawValue)
-    bytes.append(bigEndian: UInt128(0))
+    bytes.appendTrailer(keyID: key.id, sequence: sequence, tag: 0)
     // A byte has no padding, so its raw bytes are all initialized.
     return unsafe key.authentication.tag(of: bytes.span.bytes)
+  }
+}
+
+extension Array<UInt8> {
+  // Here, not through the codecs' generic `append(bigEndian:)`: that one is another module's, is not specialised for its caller, and
+  // made signing an advert take 9 µs instead of 1.
+  mutating func appendTrailer(keyID: UInt8, sequence: AuthenticationSequence, tag: UInt128) {
+    append(AuthenticationTrailer.type)
+    append(keyID)
+    append(0)
+    append(0)
+    append(word: sequence.rawValue)
+    append(word: UInt64(truncatingIfNeeded: tag >> 64))
+    append(word: UInt64(truncatingIfNeeded: tag))
+  }
+
+  @inline(__always)
+  private mutating func append(word: UInt64) {
+    var shift = 56 as UInt64
+    for _ in 0..<8 {
+      append(UInt8(truncatingIfNeeded: word >> shift))
+      shift &-= 8
+    }
   }
 }

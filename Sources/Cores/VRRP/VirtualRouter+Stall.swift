@@ -36,6 +36,7 @@ extension VirtualRouter {
     guard state == .active else { return }
     let patience = stalls.add(at: now, wait: activeDownInterval)
     stayAway(because: reason, max(settings.preemptDelay.nanoseconds, patience), now, emit)
+    wasDeposed = true
   }
 }
 

@@ -86,6 +86,8 @@ public struct VirtualRouter: Sendable {
   public internal(set) var deadline: Instant?
   public internal(set) var counters = Counters()
   public internal(set) var owner: Owner?
+  /// This backup was the owner, and another router has taken its place already: nothing may be said of the addresses by it.
+  public internal(set) var wasDeposed = false
   /// Active_Adver_Interval: our own until an owner's advert taught another (RFC 9568 §6.1).
   public var interval: Duration { .nanoseconds(activeInterval) }
   /// Active_Down_Interval: how long an owner may be silent before this router takes over.
@@ -362,6 +364,7 @@ extension VirtualRouter {
 
   mutating func becomeBackup(_ reason: Reason, until: Instant, _ emit: (Output) -> Void) {
     state = .backup
+    wasDeposed = false
     counters.becameBackup &+= 1
     departed = nil
     isPreempting = false

@@ -28,7 +28,8 @@ extension RawSpan {
 }
 
 extension Array<UInt8> {
-  /// Appends a number, most significant byte first.
+  /// Appends a number, most significant byte first. Inlinable: called through its witness tables it was a quarter of what an advert costs.
+  @inlinable
   public mutating func append<Number: FixedWidthInteger>(bigEndian number: Number) {
     var shift = Number.bitWidth - 8
     while shift >= 0 {

@@ -72,6 +72,8 @@ final class ChargeBook: Sendable {
           failure = error
         }
       }
+      // Once for nothing: the library's own preparations, milliseconds of them, are done when it matters.
+      if let key = charge.key, let farewell = charge.farewells.first { _ = sign(farewell, key, 0) }
       Self.closeUnused(&state)
       return failure
     }

@@ -54,6 +54,7 @@ final class PeerConnection {
   /// Snapshots replace each other, so at most one waits.
   private var waitingVIPs: PeerMessage?
   private var allowance: TokenAllowance
+  private var messageAllowance: TokenAllowance
   /// While it has sent more than it may, nothing is read before this.
   private var pausedUntil: Instant?
   private var nextPing: Instant
@@ -77,6 +78,7 @@ final class PeerConnection {
     nextPing = now
     phase = isServer ? .handshaking : .connecting
     allowance = TokenAllowance(perSecond: limits.bytesPerSecond, burst: limits.burst, at: now)
+    messageAllowance = TokenAllowance(perSecond: limits.messagesPerSecond, burst: limits.messageBurst, at: now)
   }
 
   var isOver: Bool { phase == .closed }
@@ -158,14 +160,14 @@ final class PeerConnection {
           return end(error.description)
         }
         progress(at: now)
-        if let until = allowance.take(Int(count), at: now) {
-          pausedUntil = until
-          return
-        }
+        if let until = allowance.take(Int(count), at: now) { pause(until: until) }
+        if pausedUntil != nil { return }
         if count < buffer.count { return }
       }
     }
   }
+
+  private func pause(until instant: Instant) { pausedUntil = max(pausedUntil ?? instant, instant) }
 
   private var refusal: String {
     "the peer ended the handshake (has it the same cluster.secret, and this node as a member?)"
@@ -228,6 +230,7 @@ final class PeerConnection {
       ping = nil
     case .message(let message):
       messagesIn &+= 1
+      if let until = messageAllowance.take(1, at: now) { pause(until: until) }
       output(self, .said(message))
     case .unknown: skipped &+= 1
     }
@@ -320,7 +323,7 @@ final class PeerConnection {
   }
 }
 
-/// How much a peer may send: so much a second, and so much at once.
+/// How much of something there may be: so much a second, and so much at once.
 struct TokenAllowance {
   private let perSecond: Int64
   private let burst: Int64

@@ -59,6 +59,8 @@ public final class PeerLink: Sendable {
     thread.join()
   }
 
+  deinit { mailbox.send(.stop) }
+
   /// Carries the loop to its thread. The thread that made it does not touch it again.
   private struct Handover: @unchecked Sendable {
     let loop: PeerLoop

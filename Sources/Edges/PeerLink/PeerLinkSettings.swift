@@ -69,6 +69,12 @@ public struct PeerLinkLimits: Sendable, Hashable {
   /// What is read of one peer in a second, and at once.
   public var bytesPerSecond = 1024 * 1024
   public var burst = 4 * 1024 * 1024
+  /// Messages of one peer in a second, and at once: each is work for the loop.
+  public var messagesPerSecond = 500
+  public var messageBurst = 4000
+  /// Handshakes that callers may begin in a second, and at once: each takes some milliseconds of a processor.
+  public var handshakesPerSecond = 50
+  public var handshakeBurst = 500
 
   public init() {}
 }

@@ -44,6 +44,7 @@ final class PeerLoop {
   /// A stranger can make trouble at any rate; it is not told at any rate.
   private var troubleFrom = Instant(nanoseconds: .min)
   private let life: UInt64
+  private var handshakes: TokenAllowance
 
   private struct Listener: ~Copyable {
     let descriptor: Descriptor
@@ -65,6 +66,8 @@ final class PeerLoop {
       throw .crypto(error)
     }
     hello = Hello(settings, life: life)
+    handshakes = TokenAllowance(
+      perSecond: settings.limits.handshakesPerSecond, burst: settings.limits.handshakeBurst, at: Clock.now())
     do throws(SystemError) {
       reactor = try Reactor(batch: 64)
       try mailbox.attach(to: reactor) { [unowned self] in receive($0) }
@@ -163,17 +166,28 @@ final class PeerLoop {
 
   private func listen(at now: Instant) {
     listenAt = nil
-    guard listener == nil, settings.isCalled, let address = settings.addresses.first else { return }
+    guard settings.isCalled, let address = settings.addresses.first else { return }
     do throws(SystemError) {
-      var made = Listener(
-        descriptor: try PeerSocket.listen(at: address, port: settings.port), registration: nil)
-      made.registration = try reactor.register(made.descriptor.rawValue, .readable) { [unowned self] _ in accept() }
-      listener = consume made
+      if listener == nil {
+        listener = Listener(
+          descriptor: try PeerSocket.listen(at: address, port: settings.port), registration: nil)
+      }
+      if let number = listener?.descriptor.rawValue, listener?.registration == nil {
+        let registration = try reactor.register(number, .readable) { [unowned self] _ in accept() }
+        listener?.registration = registration
+      }
       trouble("")
     } catch {
       trouble("the peer link can't listen: \(error)")
       listenAt = now + .seconds(1)
     }
+  }
+
+  /// Who calls meanwhile waits in the kernel's queue.
+  private func pauseListening(until instant: Instant) {
+    if let registration = listener?.registration { reactor.unregister(registration) }
+    listener?.registration = nil
+    listenAt = instant
   }
 
   private func stopListening() {
@@ -189,20 +203,16 @@ final class PeerLoop {
     guard let number = listener?.descriptor.rawValue else { return }
     for _ in 0..<32 {
       if strangers.count >= settings.limits.unauthenticated, !makeRoom(at: now) {
-        // The others wait in the kernel's queue, or go away.
-        stopListening()
-        listenAt = now + .milliseconds(100)
-        return
+        return pauseListening(until: now + .milliseconds(100))
       }
       do throws(SystemError) {
         guard let (descriptor, source) = try PeerSocket.accept(number) else { return }
         admit(Descriptor(owning: descriptor), from: source, at: now)
+        if let until = handshakes.take(1, at: now) { return pauseListening(until: until) }
       } catch {
         if error.code == EINTR || error.code == ECONNABORTED { continue }
         // No descriptor left, most likely.
-        stopListening()
-        listenAt = now + .milliseconds(100)
-        return
+        return pauseListening(until: now + .milliseconds(100))
       }
     }
   }

@@ -26,7 +26,7 @@ extension ProxyEngine {
 
   /// Makes a change ready, from any thread but of one caller at a time: binds what is new, and changes nothing.
   ///
-  /// - Parameter wanted: the services by their index; nil is an empty place. A service that is as it was is not touched. Of one that
+  /// - Parameter wanted: the services by their index; nil leaves what is there. A service that is as it was is not touched. Of one that
   ///   changed, connections stay as they are and as long as they last; new ones follow the new settings.
   /// - Throws: where an address can't be bound, or a service can't be. Then everything is as before.
   public func prepare(_ wanted: [ProxyService?]) throws(ProxyError) -> Change {
@@ -47,8 +47,7 @@ extension ProxyEngine {
     return change
   }
 
-  /// Puts it in place; waits for nobody. Services that are to go must have been drained (`closeConnections`): what is left of their
-  /// connections is reset.
+  /// Puts it in place; waits for nobody. Services that are to go stay until `remove`.
   public func apply(_ change: Change) {
     let installs = change.installs.withLock { installs in
       defer { installs = [] }
@@ -60,11 +59,17 @@ extension ProxyEngine {
         return
       }
       state.sweep()
-      for place in state.places.indices where !change.wanted.indices.contains(place) || change.wanted[place] == nil {
-        remove(place, from: &state)
-      }
       while state.places.count < change.wanted.count { state.places.append(State.Place()) }
       for install in installs { put(install, into: &state) }
+    }
+  }
+
+  /// Ends a service. Its connections should have been drained (`closeConnections`): what is left of them is reset. Where something else is
+  /// in its place by now, nothing happens.
+  public func remove(_ place: Int, ifStill service: ProxyService) {
+    state.withLock { state in
+      guard state.phase != .stopped, state.service(place) == service else { return }
+      remove(place, from: &state)
     }
   }
 

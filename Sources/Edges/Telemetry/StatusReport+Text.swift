@@ -81,7 +81,8 @@ extension StatusReport {
       let heard = peer.last_seen_ms.map { Self.words(milliseconds: $0) + " ago" } ?? "-"
       table.add([peer.name, peer.address, peer.state, heard])
     }
-    return "\n" + table.text(paint) { _, _, cell in cell }
+    let warnings = peers.compactMap { peer in peer.warning.map { "  \(printable("\(peer.name): \($0)"))\n" } }.joined()
+    return "\n" + table.text(paint) { _, _, cell in cell } + warnings
   }
 
   private static func words(_ check: Check?) -> String {

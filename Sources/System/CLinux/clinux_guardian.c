@@ -96,6 +96,10 @@ int clinux_guardian_spawn(const char *path, char *const argv[], char *const envp
     }
     error = posix_spawn_file_actions_adddup2(&actions, copies[made], 3 + made);
   }
+#if __GLIBC_PREREQ(2, 34)
+  // Nothing else of the daemon, whatever it had itself inherited: a connection would stay open beyond the daemon's end.
+  if (!error) error = posix_spawn_file_actions_addclosefrom_np(&actions, 3 + count);
+#endif
   sigset_t none, all;
   sigemptyset(&none);
   sigfillset(&all);

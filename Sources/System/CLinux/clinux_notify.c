@@ -4,6 +4,8 @@
 #include <netdb.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 int clinux_resolve(const char *host, const char *port, int numeric_only, struct addrinfo **found) {
   struct addrinfo hints = {0};

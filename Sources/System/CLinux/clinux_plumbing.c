@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_link.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <netpacket/packet.h>
@@ -73,4 +75,7 @@ const uint16_t clinux_ifla_link = IFLA_LINK, clinux_ifla_linkinfo = IFLA_LINKINF
                clinux_ifla_macvlan_mode = IFLA_MACVLAN_MODE;
 const uint32_t clinux_macvlan_mode_bridge = MACVLAN_MODE_BRIDGE;
 const uint8_t clinux_rt_scope_host = RT_SCOPE_HOST;
-const int clinux_netlink_get_strict_chk = NETLINK_GET_STRICT_CHK, clinux_netlink_netfilter = NETLINK_NETFILTER;
+const int clinux_netlink_get_strict_chk = NETLINK_GET_STRICT_CHK, clinux_netlink_netfilter = NETLINK_NETFILTER,
+          clinux_netlink_add_membership = NETLINK_ADD_MEMBERSHIP;
+const int32_t clinux_nfnlgrp_nftables = NFNLGRP_NFTABLES;
+const uint16_t clinux_nft_deltable = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_DELTABLE;

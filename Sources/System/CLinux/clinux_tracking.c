@@ -17,8 +17,9 @@
 // other threads.
 static void clinux_tracking_child(const char *path, char *const argv[], char *const envp[], int output, uint32_t user, uint32_t group, int report) {
   int failure = 0, channel = report;
-  struct sigaction standard = {.sa_handler = SIG_DFL};
-  for (int number = 1; number < 65; number++) sigaction(number, &standard, NULL);
+  // The kernel's own form of sigaction: SIG_DFL is all zeros, and glibc's would leave out the two that it uses itself.
+  const unsigned long standard[4] = {0};
+  for (int number = 1; number < 65; number++) syscall(SYS_rt_sigaction, number, standard, NULL, 8);
   sigset_t none;
   sigemptyset(&none);
   const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);

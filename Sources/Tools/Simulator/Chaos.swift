@@ -67,7 +67,7 @@ enum Fault: Sendable, Hashable {
   case standby(Int)
   case reload(Int, Reload)
   case clockJump(Int, by: Int64)
-  case addressRemoved(Int, vip: Int)
+  case addressRemoved(vip: Int)
   case rtnlBusy
   case hog
   case interfaceRenamed(Int)
@@ -112,7 +112,7 @@ enum Fault: Sendable, Hashable {
     case .standby: return .standby(node)
     case .reload: return .reload(node, [.nothing, .vip, .address][Int(random.next(below: 3))])
     case .clockJump: return .clockJump(node, by: Int64(random.next(below: 3000)) * 1_000_000 - 1_500_000_000)
-    case .addressRemoved: return .addressRemoved(node, vip: vip)
+    case .addressRemoved: return .addressRemoved(vip: vip)
     case .rtnlBusy: return .rtnlBusy
     case .hog: return .hog
     case .interfaceRenamed: return .interfaceRenamed(node)

@@ -109,6 +109,8 @@ struct Slots<Value> {
     return values.count - 1
   }
 
+  func peek(_ slot: Int) -> Value? { values[slot] }
+
   mutating func replace(_ slot: Int, _ value: Value) { values[slot] = value }
 
   mutating func take(_ slot: Int) -> Value? {

@@ -34,6 +34,8 @@ struct Order: Hashable {
   var generation: UInt64
   /// Nanoseconds.
   var lease: Int64?
+  /// Whether the neighbours are told as soon as the address is there.
+  var announces = true
   /// How long the kernel is at it, nanoseconds.
   var work: Int64 = 0
   /// When the record and the clock were read for it; nil before that.

@@ -26,6 +26,9 @@ struct Kernel {
     return reads
   }
 
+  /// It has more to do than it was told of: what it had begun before it was stopped.
+  mutating func isBusy(until time: Int64) { busyUntil = max(busyUntil, time) }
+
   /// Whether another theft is answered.
   mutating func isPatient(_ vip: Int, now: Int64) -> Bool {
     if now - putBacks[vip].since > 50_000_000_000 { putBacks[vip] = (0, now) }

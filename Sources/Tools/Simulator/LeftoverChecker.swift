@@ -36,6 +36,12 @@ struct LeftoverChecker {
     Finding(promise: .nothingLeft, message: "lb\(node + 1) \(why) and holds VIP \(vip + 1)")
   }
 
+  /// A daemon has started, and the VIP was there before it asked for it.
+  func unswept(_ node: Int, _ vip: Int) -> Finding {
+    Finding(
+      promise: .nothingLeft, message: "lb\(node + 1) started, and VIP \(vip + 1) of its earlier life is still there")
+  }
+
   /// The node says that nothing of it is left.
   func stopped(_ node: Int, _ picture: borrowing Picture) -> Finding? {
     for vip in 0..<picture.vips where picture.holds(node, vip) {

@@ -24,6 +24,10 @@ struct Picture {
   var removedSince: [Int64?]
   /// Since when nothing gets from the node to anybody, or from anybody to it; nil while something does.
   var isolatedSince: [Int64?]
+  /// Another program took the address from its owner then, and it has not been put back: [node × vips + vip].
+  var robbedSince: [Int64?]
+  /// Of each VIP: when somebody said last that it takes over, and fell silent before it did.
+  var claimedUntil: [Int64]
   /// Who announced each VIP last where the client heard it; -1 for a stranger.
   var announcer: [Int]
   /// An owner has met that announcer since, and knows that it has to say where the VIP is.
@@ -47,6 +51,8 @@ struct Picture {
     isConfigured = holds
     removedSince = Array(repeating: nil, count: nodes * vips)
     isolatedSince = stopAsked
+    robbedSince = removedSince
+    claimedUntil = Array(repeating: 0, count: vips)
     announcer = Array(repeating: -1, count: vips)
     hasMet = Array(repeating: false, count: vips)
   }

@@ -175,6 +175,8 @@ struct Bounds: Sendable {
   let stop: Int64
   /// What a former owner told the neighbours otherwise is put right: at the latest with the winner's next advert.
   let neighbours: Int64
+  /// What another program removed is back: the kernel tells the thread within 1 ms, which works as above, and adds it again.
+  let putBack: Int64
   /// A move: the target gets ready, the connections end, the VIP goes over.
   let move: Int64
   let interval: Int64
@@ -196,6 +198,7 @@ struct Bounds: Sendable {
     stall = plan.promisedGuardian ? Guardian.threshold(interval: plan.interval) + 30_000_000 + work : nil
     stop = (vips.map(\.drain).max() ?? .zero).nanoseconds + 2_500_000_000 + work
     neighbours = plan.interval + 100_000_000 + travel + work
+    putBack = 30_000_000 + work
     move = stop + 5_000_000_000
   }
 }

@@ -18,6 +18,22 @@ struct VacancyChecker {
   mutating func look(_ picture: borrowing Picture) -> Finding? {
     deadline = nil
     var finding: Finding?
+    for node in 0..<picture.nodes where picture.serves[node] {
+      for vip in 0..<picture.vips {
+        guard let since = picture.robbedSince[node * picture.vips + vip] else { continue }
+        let limit = max(since, picture.servesSince[node]) + bounds.putBack
+        if picture.now >= limit {
+          finding =
+            finding
+            ?? Finding(
+              promise: .someOwner,
+              message: "lb\(node + 1) owns VIP \(vip + 1), and has not put it back since another program removed it "
+                + "\((picture.now - since) / 1_000_000) ms ago")
+        } else {
+          deadline = min(deadline ?? .max, limit)
+        }
+      }
+    }
     for node in 0..<picture.nodes {
       let canOwn = picture.isWilling[node] && picture.network.canSpeak(node)
       for vip in 0..<picture.vips {
@@ -29,7 +45,7 @@ struct VacancyChecker {
         }
         let began = since[slot] ?? picture.now
         since[slot] = began
-        let limit = max(began, picture.slowPacketsUntil) + bounds.nobody
+        let limit = max(began, picture.slowPacketsUntil, picture.claimedUntil[vip]) + bounds.nobody
         if picture.now >= limit {
           finding =
             finding

@@ -6,15 +6,27 @@ import Wire
 
 extension World {
   mutating func order(
-    _ kind: Order.Kind, _ vip: Int, _ generation: UInt64, _ lease: Duration?, _ node: Int
+    _ kind: Order.Kind, _ vip: Int, _ generation: UInt64, _ lease: Duration?, _ node: Int,
+    announcing: Bool = true
   ) {
     trace.add(UInt64(truncatingIfNeeded: 2 << 32 | vip))
     trace.add(generation)
     let work = lockWait()
     let slot = jobs.put(
-      .order(Order(kind: kind, vip: vip, generation: generation, lease: lease?.nanoseconds, work: work)))
+      .order(
+        Order(
+          kind: kind, vip: vip, generation: generation, lease: lease?.nanoseconds, announces: announcing, work: work)))
     let time = kernels[node].queue(now: now, pause: 5000 + Int64(random.next(below: 15_000)), work: work)
     queue.add(.address, at: time, node: node, life: daemons[node].life, slot: slot)
+  }
+
+  /// Other addresses of a VIP that is owned: those that are new are added, and the loop hears of it.
+  mutating func configure(_ vip: Int, _ node: Int) {
+    guard kernels[node].places.indices.contains(vip) else { return }
+    let place = kernels[node].places[vip]
+    guard place.isPresent, place.isOwner(place.held) else { return }
+    let until = place.until.map { Instant(nanoseconds: $0) }
+    later(.address(vip: vip, .added(generation: place.held, until: until)), after: lockWait(), node)
   }
 
   /// How long a message to the kernel takes: somebody else may hold its lock for up to 20 ms.
@@ -96,7 +108,7 @@ extension World {
     let generation = order.generation
     switch outcome {
     case .added(let until):
-      announced(order.vip, by: node)
+      if order.announces { announced(order.vip, by: node) }
       deliver(.address(vip: order.vip, .added(generation: generation, until: instant(until))), to: node)
     case .renewed(let until):
       deliver(.address(vip: order.vip, .renewed(generation: generation, until: instant(until))), to: node)
@@ -135,8 +147,11 @@ extension World {
     queue.add(.compare, at: time, node: node, life: daemons[node].life, slot: vip)
   }
 
+  /// Marks a look that was put off once, in an entry's slot.
+  private static var second: UInt32 { 1 << 16 }
+
   mutating func compare(_ node: Int, _ entry: Entry) {
-    let vip = Int(entry.slot)
+    let vip = Int(entry.slot & 0xFFFF)
     guard daemons[node].life == entry.life else { return }
     if daemons[node].state == .stalled { return daemons[node].heldSteps.append(entry) }
     guard daemons[node].state == .running else { return }
@@ -145,10 +160,15 @@ extension World {
     case nil: break
     case .stray: remove(node, vip)
     case .revoked:
-      // If the loop ended it, its order is on the way.
-      guard place.deposed == place.held else { break }
+      // If the loop ended it, its order is on the way: the thread waits for it, once.
+      let isDeposed = place.deposed == place.held
+      guard isDeposed || entry.slot & Self.second != 0 else {
+        queue.add(
+          .compare, at: now + 10_000_000, node: node, life: entry.life, slot: vip | Int(Self.second))
+        break
+      }
       remove(node, vip)
-      deliver(.address(vip: vip, .revoked(generation: place.held)), to: node)
+      if isDeposed { deliver(.address(vip: vip, .revoked(generation: place.held)), to: node) }
     case .expired:
       remove(node, vip)
       deliver(.address(vip: vip, .vanished(generation: place.held)), to: node)
@@ -187,6 +207,8 @@ extension World {
     guard kernels[node].places[vip].isPresent else { return }
     kernels[node].with(vip) { $0.removeFromOutside() }
     setHolds(node, vip, false)
+    let place = kernels[node].places[vip]
+    if place.isOwner(place.held), picture.serves[node] { picture.robbedSince[node * vips + vip] = now }
     lookSoon(node, vip)
   }
 
@@ -194,7 +216,10 @@ extension World {
     guard picture.holds(node, vip) != holds else { return }
     picture.holds[node * vips + vip] = holds
     trace.add(UInt64(truncatingIfNeeded: 4 << 32 | node << 8 | vip))
-    if holds { movements.held(node, vip) }
+    if holds {
+      movements.held(node, vip)
+      picture.robbedSince[node * vips + vip] = nil
+    }
     if let finding = winners.changed(node, vip, holds: holds, picture) { found(finding) }
     changed()
   }

@@ -90,7 +90,7 @@ extension World {
   mutating func guardianSees(_ node: Int, _ vip: Int) {
     guard isFenced, guardians[node].state == .watching, plan.hasGuardian else { return }
     let place = kernels[node].places[vip]
-    guard place.isPresent, !place.isOwner(place.granted), place.unacknowledged != nil else { return }
+    guard place.isPresent, isLeft(node, vip) else { return }
     add(.removeAgain, node, vip: vip, after: 100_000 + Int64(random.next(below: 900_000)) + lateness())
   }
 
@@ -141,22 +141,25 @@ extension World {
       // It looks once more, now that nothing can change: a loop that turned meanwhile is none of its business.
       guard daemons[node].state == .stalled else { return }
       narrate?(now, "lb\(node + 1)'s guardian stops the daemon")
+      // What somebody else stopped stays stopped.
+      guardians[node].holdsDaemon = !daemons[node].isStopped
       stall(node, byHand: true)
-      guardians[node].holdsDaemon = true
       add(.depose, node, after: moment)
     case .depose:
       var any = false
-      for vip in 0..<vips where kernels[node].with(vip, { $0.depose() }) { any = true }
+      for vip in 0..<vips {
+        if kernels[node].with(vip, { $0.depose() }) || isLeft(node, vip) { any = true }
+      }
       narrate?(now, "lb\(node + 1)'s guardian ends what the daemon owned")
       if any { daemons[node].mustLook = !isDead }
       add(any ? .release : .go, node, after: moment)
     case .release:
-      for vip in 0..<vips where isDeposed(node, vip) { sayFarewell(node, vip) }
+      for vip in 0..<vips where kernels[node].places[vip].unacknowledged != nil { sayFarewell(node, vip) }
       add(.remove, node, after: lockWait())
     case .remove:
-      for vip in 0..<vips where isDeposed(node, vip) { takeAway(node, vip) }
+      for vip in 0..<vips where isLeft(node, vip) { takeAway(node, vip) }
       add(.go, node, after: moment)
-    case .removeAgain: if isDeposed(node, vip) { takeAway(node, vip) }
+    case .removeAgain: if isLeft(node, vip) { takeAway(node, vip) }
     case .go:
       guard guardians[node].holdsDaemon else { return }
       guardians[node].holdsDaemon = false
@@ -166,10 +169,12 @@ extension World {
     }
   }
 
-  /// Nobody owns it, and the loop, if there is one, has not heard of that.
-  private func isDeposed(_ node: Int, _ vip: Int) -> Bool {
+  /// Nobody owns it, and the loop has not heard of that; or it ended the ownership itself, and fell silent before its thread had
+  /// removed the address.
+  private func isLeft(_ node: Int, _ vip: Int) -> Bool {
     let place = kernels[node].places[vip]
-    return place.unacknowledged != nil && !place.isOwner(place.granted)
+    guard !place.isOwner(place.granted) else { return false }
+    return place.unacknowledged != nil || place.isPresent && daemons[node].state != .running
   }
 
   private mutating func sayFarewell(_ node: Int, _ vip: Int) {

@@ -31,7 +31,10 @@ extension World {
     daemons[node].workersAreWell = old.workersAreWell
     let sweeps = !plan.without.contains(.sweep)
     kernels[node].begin(sweeps: sweeps)
-    if sweeps { for vip in 0..<vips { setHolds(node, vip, false) } }
+    for vip in 0..<vips {
+      setHolds(node, vip, kernels[node].places[vip].isPresent)
+      if picture.holds(node, vip) { found(leftovers.unswept(node, vip)) }
+    }
     beginGuardian(node)
     let settings = files.current(node)
     files.running[node] = settings
@@ -67,9 +70,11 @@ extension World {
     daemons[node].isOnStandby = false
     picture.stopAsked[node] = nil
     picture.standbySince[node] = nil
+    for vip in 0..<vips { picture.robbedSince[node * vips + vip] = nil }
     movements.ended(node)
     serves(node, false)
     if wasAlive {
+      noteClaims(node)
       picture.grace[node] = bounds.death ?? 0
       // What stood still before dies now: the guardian has learnt nothing yet.
       picture.servesSince[node] = now
@@ -93,9 +98,18 @@ extension World {
     if byHand { daemons[node].isStopped = true } else { daemons[node].stalls += 1 }
     guard daemons[node].state == .running else { return }
     daemons[node].state = .stalled
+    noteClaims(node)
     serves(node, false)
     picture.grace[node] = bounds.stall ?? 0
     guardianCounts(node)
+  }
+
+  /// It has said that it takes over, and falls silent before it has: everybody waits for it once more.
+  private mutating func noteClaims(_ node: Int) {
+    for vip in 0..<vips {
+      let place = kernels[node].places[vip]
+      if !place.isPresent, place.isOwner(place.granted) { picture.claimedUntil[vip] = now }
+    }
   }
 
   mutating func unstall(_ node: Int, byHand: Bool = false) {
@@ -126,12 +140,14 @@ extension World {
     let life = daemons[node].life
     let steps = daemons[node].heldSteps
     daemons[node].heldSteps = []
-    // Its threads wake up in any order, and one after the other gets to its next step.
+    // Its threads wake up in any order. The address thread goes on where it was, and what the loop asks for now comes behind.
     var time = now
     for step in steps {
       time += Int64(random.next(below: 50_000))
       queue.add(step.kind, at: time, node: node, life: step.life, slot: Int(step.slot))
+      if step.kind != .compare, case .order(let order) = jobs.peek(Int(step.slot)) { time += order.work }
     }
+    kernels[node].isBusy(until: time)
     for inbound in daemons[node].takeInbox() {
       let isAlive = daemons[node].life == life && daemons[node].state == .running
       switch inbound {
@@ -267,14 +283,15 @@ extension World {
       trace.add(UInt64(truncatingIfNeeded: 1 << 32 | vip << 16 | message.count))
       adverts.said(message, of: vip, to: destination, by: node)
       transmit(message, vip: vip, to: destination, from: node)
-    case .take(let vip, let generation, let lease, _):
+    case .take(let vip, let generation, let lease, let announcing):
       kernels[node].with(vip) { $0.grant(generation) }
       checkIsolation(node, vip)
-      order(.take, vip, generation, lease, node)
+      order(.take, vip, generation, lease, node, announcing: announcing)
     case .renew(let vip, let generation, let lease): order(.renew, vip, generation, lease, node)
     case .release(let vip, let generation):
       // From this moment the generation is over.
       kernels[node].with(vip) { $0.revoke(generation) }
+      picture.robbedSince[node * vips + vip] = nil
       order(.release, vip, generation, nil, node)
     case .announce(let vip, let generation): if announcesAgain { order(.announce, vip, generation, nil, node) }
     case .closeConnections(let vip, let generation, let within):
@@ -287,11 +304,11 @@ extension World {
       trace.add(UInt64(truncatingIfNeeded: 8 << 32 | backend << 8 | (state == .up ? 1 : 0)))
       if picture.holds(node, 0) { witness.backend(backend, isUp: state == .up, at: now) }
     case .report: break
-    case .configure: break
     case .askWitnesses(let vip, let round):
       guard picture.network.canSpeak(node) else { break }
       later(.witness(vip: vip, round: round), after: 200_000 + Int64(random.next(below: 2_000_000)), node)
     case .tell(let peer, let message): tell(message, to: peer < node ? peer : peer + 1, from: node)
+    case .configure(let vip, _): configure(vip, node)
     case .prepare(let vip, let generation):
       let time = 1_000_000 + Int64(random.next(below: 20_000_000))
       later(.prepared(vip: vip, generation: generation, succeeded: true), after: time, node)
@@ -301,10 +318,11 @@ extension World {
     }
   }
 
-  /// With witnesses to ask, a node that has reached nobody for longer than it takes to notice claims nothing.
+  /// With witnesses to ask, a node that has reached nobody for longer than it takes to notice claims nothing:
+  /// it may go by what a witness said up to Active_Down_Interval ago.
   private mutating func checkIsolation(_ node: Int, _ vip: Int) {
     guard plan.promisesIsolation, let since = picture.isolatedSince[node],
-      now - since > 2 * bounds.interval + 30_000_000
+      now - since > 4 * bounds.interval + 30_000_000
     else { return }
     found(
       Finding(

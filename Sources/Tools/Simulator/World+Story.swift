@@ -74,7 +74,8 @@ extension World {
     case .interfaceRemoved(let node): deleteInterface(node)
     case .move, .standby, .reload: ask(fault)
     case .clockJump(let node, let by): jump(node, by)
-    case .addressRemoved(let node, let vip): rob(node, vip)
+    case .addressRemoved(let vip):
+      for node in 0..<nodes where picture.holds(node, vip) { rob(node, vip) }
     case .rtnlBusy: locks += 1
     case .hog: hogs += 1
     case .rogueAdvert(let priority): beginRogue(priority, for: length)

@@ -24,6 +24,6 @@ struct GuardianCommand {
   }
 
   func run() -> Int32 {
-    GuardianProcess.run(pidFile: path, isRealtime: isRealtime) { farewell, _, _ in farewell.message }
+    GuardianProcess.run(pidFile: path, isRealtime: isRealtime, sign: FarewellSigner.sign)
   }
 }

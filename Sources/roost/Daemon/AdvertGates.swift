@@ -1,4 +1,5 @@
 import Basis
+import Crypto
 import Linux
 import VRRP
 import Wire
@@ -13,7 +14,8 @@ struct AdvertGates {
     /// Nil: the advert was good, but its sender's clock is close to being too far off.
     let cause: AuthenticationDiscard?
     let source: IPAddress
-    let skewSeconds: Int32?
+    /// By how much the sender's clock is ahead of ours, by what the advert says.
+    let skewSeconds: Int32
     /// How many of the kind were not told since the last one was.
     let untold: UInt64
   }
@@ -28,34 +30,71 @@ struct AdvertGates {
 
   private var gates: [AdvertGate?] = []
   private var signers: [AdvertSigner?] = []
-  private let windows: [Int32]
-  private let isDerived: [Bool]
+  private var windows: [Int32] = []
+  private var isDerived: [Bool] = []
+  /// What each place was made of.
+  private var origins: [Origin?] = []
   /// One place for each cause, and one for clocks, for each VIP.
-  private var silences: [Silence]
+  private var silences: [Silence] = []
   private static let causes = AuthenticationDiscard.allCases.count + 1
   private var choice: SigningKeyChoice
+  private var derivedKeys: [UInt8]
+  private var peers: Int
+  /// Grows when another key signs than before.
+  private(set) var keyChanges: UInt64 = 0
 
-  init(_ routers: [Settings?], _ secrets: ClusterSecrets, peers: Int, at now: Instant) {
-    isDerived = secrets.isDerived
-    var windows: [Int32] = []
-    for (router, settings) in zip(routers, secrets.authentication) {
-      if let router, settings.mode != .off {
-        gates.append(AdvertGate(settings, for: router))
-        signers.append(AdvertSigner(settings, for: router))
-      } else {
-        gates.append(nil)
-        signers.append(nil)
-      }
-      if case .window(let window) = settings.freshness {
-        windows.append(Int32(clamping: window.components.seconds))
-      } else {
-        windows.append(.max)
-      }
-    }
-    self.windows = windows
-    silences = Array(repeating: Silence(), count: gates.count * Self.causes)
-    choice = SigningKeyChoice(keys: secrets.derivedIDs, peers: peers, at: now)
+  private struct Origin: Equatable {
+    let mode: AuthenticationMode
+    let keys: [AdvertKey]
+    let router: Settings
+  }
+
+  /// - Parameter keys: the numbers of those that are derived from the cluster's secrets, newest first.
+  init(keys: [UInt8], peers: Int, at now: Instant) {
+    choice = SigningKeyChoice(keys: keys, peers: peers, at: now)
+    derivedKeys = keys
+    self.peers = peers
+  }
+
+  /// The cluster has these keys and so many other nodes now.
+  mutating func configure(keys: [UInt8], peers: Int, at now: Instant) {
+    guard keys != derivedKeys || peers != self.peers else { return }
+    choice = SigningKeyChoice(keys: keys, peers: peers, at: now)
+    derivedKeys = keys
+    self.peers = peers
     chooseKeys(at: now)
+  }
+
+  /// What a place has from now on. Where nothing is different, nothing that was heard is forgotten.
+  mutating func configure(_ vip: Int, _ router: Settings?, _ secrets: ClusterSecrets) {
+    while gates.count <= vip {
+      gates.append(nil)
+      signers.append(nil)
+      windows.append(.max)
+      isDerived.append(false)
+      origins.append(nil)
+      silences += Array(repeating: Silence(), count: Self.causes)
+    }
+    let settings = secrets.authentication.indices.contains(vip) ? secrets.authentication[vip] : .off
+    var origin: Origin?
+    if let router, settings.mode != .off {
+      origin = Origin(mode: settings.mode, keys: secrets.advertKeys[vip], router: router)
+    }
+    guard origin != origins[vip] else { return }
+    origins[vip] = origin
+    gates[vip] = origin.map { AdvertGate(settings, for: $0.router) }
+    signers[vip] = origin.flatMap { AdvertSigner(settings, for: $0.router) }
+    isDerived[vip] = origin != nil && secrets.isDerived[vip]
+    windows[vip] = .max
+    if case .window(let window) = settings.freshness { windows[vip] = Int32(clamping: window.components.seconds) }
+    let now = Clock.now()
+    chooseKeys(at: now)
+  }
+
+  /// The key that signs the adverts of a VIP; nil where they are not signed.
+  func signingKey(of vip: Int) -> AdvertKey? {
+    guard origins.indices.contains(vip), let origin = origins[vip], let index = signers[vip]?.signingKey else { return nil }
+    return origin.keys.indices.contains(index) ? origin.keys[index] : nil
   }
 
   /// Whether there is anything to do at all.
@@ -86,13 +125,13 @@ struct AdvertGates {
       }
       return UnsafeMutableRawBufferPointer(rebasing: message[..<admission.length])
     } catch {
-      tell(vip, error, envelope.source, nil, now, refused)
+      tell(vip, error, envelope.source, gates[vip]?.lastSkewSeconds ?? 0, now, refused)
       return nil
     }
   }
 
   private mutating func tell(
-    _ vip: Int, _ cause: AuthenticationDiscard?, _ source: IPAddress, _ skew: Int32?, _ now: Instant,
+    _ vip: Int, _ cause: AuthenticationDiscard?, _ source: IPAddress, _ skew: Int32, _ now: Instant,
     _ refused: (Refusal) -> Void
   ) {
     let place = vip * Self.causes + (cause.map { Int($0.rawValue) } ?? Self.causes - 1)
@@ -121,6 +160,9 @@ struct AdvertGates {
   /// The sequence of the last advert that was signed, for who signs after this process: nil before the first.
   func lastSequence(of vip: Int) -> UInt64? { signers.indices.contains(vip) ? signers[vip]?.last.rawValue : nil }
 
+  /// Index of the key that signs now; nil where adverts of that VIP are not signed.
+  func signingKey(of vip: Int) -> Int? { signers.indices.contains(vip) ? signers[vip]?.signingKey : nil }
+
   /// The peer has said which keys it has.
   mutating func learn(_ keys: [UInt8], of peer: Int, at now: Instant) {
     choice.learn(keys, of: peer)
@@ -129,7 +171,10 @@ struct AdvertGates {
 
   mutating func chooseKeys(at now: Instant) {
     let index = choice.index(at: now)
-    for vip in signers.indices where isDerived[vip] { signers[vip]?.sign(withKey: index) }
+    for vip in signers.indices where isDerived[vip] && signers[vip].map({ $0.signingKey != index }) ?? false {
+      signers[vip]?.sign(withKey: index)
+      keyChanges &+= 1
+    }
   }
 }
 
@@ -138,7 +183,7 @@ extension AdvertGates.Refusal {
     let more = untold > 0 ? " (and \(untold) more since this was last said)" : ""
     guard let cause else {
       return
-        "vip \(name): the clock of \(source) differs by \(skewSeconds ?? 0) s; soon its adverts will be dropped\(more)"
+        "vip \(name): the clock of \(source) differs by \(skewSeconds) s; soon its adverts will be dropped\(more)"
     }
     let advice =
       switch cause {
@@ -148,7 +193,8 @@ extension AdvertGates.Refusal {
       case .unknownKey:
         "it is signed with a key that this node doesn't have: are cluster.secret and auth.keys the same?"
       case .badTag: "its signature is wrong: somebody forges it, or the keys are not the same"
-      case .stale: "it is too old or from the future: compare the clocks of the nodes, or somebody plays it back"
+      case .stale:
+        "it is signed for a time \(skewSeconds.magnitude) s \(skewSeconds < 0 ? "ago" : "from now"): the clocks of the nodes differ, or somebody plays it back"
       case .replay: "it was sent before: somebody plays it back, or a clock was put back"
       }
     return "vip \(name): an advert from \(source) was dropped: \(advice)\(more)"

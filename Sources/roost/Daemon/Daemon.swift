@@ -68,31 +68,34 @@ struct Daemon {
     defer { log.close() }
 
     let mailbox = try Mailbox<Loop.Message>()
-    let proxy = try makeProxy(plan)
-    defer { proxy?.stop() }
-    let prober = try makeProber(plan, mailbox)
-    defer { prober?.stop() }
-    let link = makeLink(plan, mailbox, log)
-    defer { link?.stop() }
+    let notifier = try Notifier(plan.notifications) { trouble in
+      log.write(.warning, "notification \(trouble.text)", cause: "notification \(trouble.target)")
+    }
+    defer { notifier.stop(within: .seconds(2)) }
+    let equipment = Equipment(workers: options.workers, notifier: notifier, mailbox: mailbox, log: log)
+    defer { equipment.stop() }
+    _ = try equipment.prepare(plan)
     let recorder = try options.record.map { try Recorder(path: $0, settings: plan.node, seed: Self.seed, log: log) }
     defer { recorder?.close() }
     let chronicle = Chronicle(node: plan.name, log: log)
     let tickets = Tickets(log: log)
     let coordinator = try ReloadCoordinator(
       plan, files, unconfirmed: recovery.unconfirmed, chronicle: chronicle, log: log
-    ) { _ in throw Failure.cannot("this version takes a changed configuration only at a restart") }
-    defer { coordinator.stop() }
-    let notifier = try Notifier(plan.notifications) { trouble in
-      log.write(.warning, "notification \(trouble.text)", cause: "notification \(trouble.target)")
+    ) { plan in
+      let (parts, change) = try equipment.prepare(plan)
+      let done = try Semaphore()
+      mailbox.send(.install(.init(plan: plan, parts: parts, change: change) { done.signal() }))
+      // The loop never waits; only one that has ended doesn't answer.
+      if !done.wait(for: .seconds(10)) { throw Failure.cannot("the daemon is ending") }
     }
-    defer { notifier.stop(within: .seconds(2)) }
+    defer { coordinator.stop() }
     chronicle.listen { event in
       if notifier.isWanted(event.kind) { notifier.tell(event.kind, event.json) }
     }
     if let undone = recovery.undone { chronicle.report(.undone, .warning, undone) }
     var routes = ControlRoutes()
     StatusSource(
-      proxy: proxy, link: link, mailbox: mailbox, log: log, confirmation: { coordinator.confirmationDeadline }
+      equipment: equipment, mailbox: mailbox, log: log, confirmation: { coordinator.confirmationDeadline }
     ).add(to: &routes)
     CommandRoutes(coordinator: coordinator, tickets: tickets, chronicle: chronicle) { mailbox.send(.event($0)) }
       .add(to: &routes)
@@ -109,8 +112,8 @@ struct Daemon {
     defer { addresses.stop() }
 
     let parts = Loop.Parts(
-      addresses: addresses, proxy: proxy, prober: prober, link: link, log: log, chronicle: chronicle,
-      tickets: tickets, recorder: recorder, guardian: guardian)
+      addresses: addresses, equipment: equipment.current, hooks: Hooks(node: plan.name, log: log), log: log,
+      chronicle: chronicle, tickets: tickets, recorder: recorder, guardian: guardian)
     chronicle.report(.started, .notice, "roost \(Roost.version) runs as \(plan.name) with \(options.configuration)")
     let loop = try Loop(plan, parts, mailbox: mailbox, seed: Self.seed)
     try loop.listen(to: signals) { coordinator.reload { _ in } }
@@ -139,35 +142,5 @@ struct Daemon {
       throw Failure.cannot("one node takes at most \(OwnershipRecord.maximumCapacity) VIPs")
     }
     return try DaemonPlan(configuration, name: name, interfaces: interfaces)
-  }
-
-  private func makeProxy(_ plan: DaemonPlan) throws -> ProxyEngine? {
-    let services = plan.proxied.compactMap { $0 }
-    guard !services.isEmpty else { return nil }
-    var options = ProxyOptions()
-    options.workers = self.options.workers
-    let proxy = try ProxyEngine(services: services, options: options)
-    try proxy.start()
-    return proxy
-  }
-
-  private func makeProber(_ plan: DaemonPlan, _ mailbox: Mailbox<Loop.Message>) throws -> Prober? {
-    guard !plan.probes.isEmpty else { return nil }
-    let probes = plan.probes
-    return try Prober(probes.map(\.target)) { index, number, result in
-      let probe = probes[index]
-      mailbox.send(.event(.check(service: probe.service, backend: probe.backend, probe: number, result)))
-    }
-  }
-
-  /// VRRP is enough without the link, so what stands in its way is told and stops nothing.
-  private func makeLink(_ plan: DaemonPlan, _ mailbox: Mailbox<Loop.Message>, _ log: Log) -> PeerLink? {
-    guard let settings = PeerLinkSettings(plan) else { return nil }
-    do throws(PeerLinkError) {
-      return try PeerLink(settings) { mailbox.send(.peer($0)) }
-    } catch {
-      log.write(.error, "there is no peer link: \(error)")
-      return nil
-    }
   }
 }

@@ -33,7 +33,7 @@ struct DaemonPlan: Sendable {
   private let proxyNames: [String]
 
   /// One active check of one backend.
-  struct Probe: Sendable {
+  struct Probe: Sendable, Hashable {
     let service: Int
     let backend: Int
     let target: CheckTarget

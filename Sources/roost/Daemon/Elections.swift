@@ -1,5 +1,6 @@
 import Basis
 import Configuration
+import Crypto
 import Linux
 import Node
 import VRRP
@@ -26,9 +27,11 @@ final class Elections {
   }
 
   /// For each VIP with an election: its socket's key.
-  private let keys: [Key?]
-  private let routers: [VRRP.Settings?]
-  private let wanted: Set<Key>
+  private var keys: [Key?] = []
+  private var routers: [VRRP.Settings?] = []
+  /// For each VIP: the source of its frames, where that is a virtual one.
+  private var virtualMACs: [MACAddress?] = []
+  private var wanted: Set<Key> = []
   private var open: [Key: Open] = [:]
   /// For each VIP: its socket while there is one, so that sending needs no look-up.
   private var sockets: [VRRPSocket?]
@@ -39,6 +42,7 @@ final class Elections {
   private var failuresInARow: [Int]
   private var tables: [Table] = []
   private var gates: AdvertGates
+  /// For each VIP.
   /// What is signed is put together here, again and again.
   private var signed: [UInt8] = []
 
@@ -49,24 +53,45 @@ final class Elections {
   /// Longer than any advert: 8 + 255 × 16 bytes, and an IPv4 header with all its options.
   private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 8192, alignment: 16)
 
-  init(_ settings: NodeSettings, _ secrets: ClusterSecrets) {
-    routers = settings.vips.map { vip in
-      guard case .vrrp(let router) = vip.election else { return nil }
-      return router
-    }
-    keys = zip(settings.vips, routers).map { vip, router in
-      router.map { Key(interface: vip.interface, family: $0.family) }
-    }
-    wanted = Set(keys.compactMap { $0 })
-    sockets = keys.map { _ in nil }
-    sources = keys.map { _ in nil }
-    failures = keys.map { _ in 0 }
-    failuresInARow = keys.map { _ in 0 }
-    gates = AdvertGates(routers, secrets, peers: settings.peers.count, at: Clock.now())
+  init(_ plan: DaemonPlan) {
+    gates = AdvertGates(keys: plan.secrets.derivedIDs, peers: plan.node.peers.count, at: Clock.now())
+    (sockets, sources, failures, failuresInARow) = ([], [], [], [])
     signed.reserveCapacity(buffer.count)
+    for vip in plan.node.vips.indices { configure(vip, plan.node.vips[vip], plan) }
   }
 
   deinit { buffer.deallocate() }
+
+  /// What a place has from now on. Sockets for it are there after the next `follow` of its interface at the latest.
+  func configure(_ vip: Int, _ settings: VIPSettings, _ plan: DaemonPlan) {
+    while keys.count <= vip {
+      keys.append(nil)
+      routers.append(nil)
+      virtualMACs.append(nil)
+      sockets.append(nil)
+      sources.append(nil)
+      failures.append(0)
+      failuresInARow.append(0)
+    }
+    routers[vip] = nil
+    if case .vrrp(let router) = settings.election { routers[vip] = router }
+    let key = routers[vip].map { Key(interface: settings.interface, family: $0.family) }
+    if key != keys[vip] { sources[vip] = nil }
+    keys[vip] = key
+    wanted = Set(keys.compactMap { $0 })
+    sockets[vip] = key.flatMap { open[$0]?.socket }
+    virtualMACs[vip] = routers[vip].flatMap { router in
+      plan.addresses(ofVIP: vip, settings).virtualMAC?.address(router.family)
+    }
+    failuresInARow[vip] = 0
+    gates.configure(vip, routers[vip], plan.secrets)
+    makeTables()
+  }
+
+  /// The cluster has these keys and so many other nodes now.
+  func configure(_ plan: DaemonPlan) {
+    gates.configure(keys: plan.secrets.derivedIDs, peers: plan.node.peers.count, at: Clock.now())
+  }
 
   /// Opens, or opens again, what an interface needs now. Gives the error where the kernel refuses.
   func follow(
@@ -178,9 +203,9 @@ final class Elections {
       }
     do throws(SystemError) {
       if gates.sign(message, of: vip, from: source, to: address, into: &signed) {
-        try socket.send(signed, to: address, from: source)
+        try socket.send(signed, to: address, from: source, virtualMAC: virtualMACs[vip])
       } else {
-        try socket.send(message, to: address, from: source)
+        try socket.send(message, to: address, from: source, virtualMAC: virtualMACs[vip])
       }
       failuresInARow[vip] = 0
       return nil
@@ -198,6 +223,12 @@ extension Elections {
 
   /// The sequence of the last signed advert of a VIP, for the guardian to sign after it.
   func lastSequence(of vip: Int) -> UInt64? { gates.lastSequence(of: vip) }
+
+  /// The key that signs a VIP's adverts now, for the guardian.
+  func signingKey(of vip: Int) -> AdvertKey? { gates.signingKey(of: vip) }
+
+  /// Grows when another key signs than before.
+  var keyChanges: UInt64 { gates.keyChanges }
 
   /// A peer has said with which keys it verifies adverts.
   func learn(keys: [UInt8], of peer: Int) { gates.learn(keys, of: peer, at: Clock.now()) }

@@ -17,6 +17,8 @@ struct Fence {
   fileprivate(set) var isMute = false
   /// VIPs whose charge may have changed.
   fileprivate var stale: [Int] = []
+  /// Of the elections, as the guardian was told last.
+  fileprivate var keyChanges: UInt64 = 0
 
   mutating func recharge(_ vip: Int) {
     if !stale.contains(vip) { stale.append(vip) }
@@ -52,8 +54,6 @@ extension Loop {
     for vip in settings.vips.indices {
       guard let generation = record.deposed(vip) else { continue }
       give(.address(vip: vip, .revoked(generation: generation)), at: now)
-      // A control plane that makes nothing of it takes it for a loss.
-      if node.vips[vip].isHeld { give(.address(vip: vip, .vanished(generation: generation)), at: now) }
       record.acknowledge(vip, generation: generation)
     }
     fence.isMute = false
@@ -61,6 +61,10 @@ extension Loop {
 
   /// At the end of each turn.
   func tellGuardian() {
+    if elections.keyChanges != fence.keyChanges {
+      fence.keyChanges = elections.keyChanges
+      for vip in settings.vips.indices { fence.recharge(vip) }
+    }
     for vip in fence.stale { parts.guardian.charge(vip, charge(vip)) }
     fence.stale.removeAll(keepingCapacity: true)
     parts.guardian.turned()
@@ -85,7 +89,10 @@ extension Loop {
     }
     return Charge(
       interval: interval, hasServices: self.settings.services.contains { $0.vip == vip }, addresses: settings.addresses,
-      interface: interface.index, farewells: farewells)
+      interface: interface.index, farewells: farewells,
+      key: elections.signingKey(of: vip).map { key in
+        Charge.Key(id: key.id, bytes: key.bytes.withBytes { Array($0) })
+      })
   }
 
   private func receive(_ report: GuardianKeeper.Report) {

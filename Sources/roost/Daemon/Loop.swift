@@ -1,6 +1,7 @@
 import Basis
 import Glibc
 import Guardian
+import Health
 import Linux
 import Node
 import PeerLink
@@ -27,6 +28,9 @@ final class Loop {
     case unheard(interface: String, SystemError)
     /// News of the peer link.
     case peer(PeerLinkReport)
+    /// A check has ended: the probe's index, the number that the loop gave it, and how.
+    case checked(Int, UInt64, CheckResult)
+    case install(Installation)
   }
 
   /// The state at one moment. `Node` is a value, so this costs a few retains.
@@ -48,9 +52,8 @@ final class Loop {
   /// The parts that effects go to.
   struct Parts {
     let addresses: AddressThread
-    let proxy: ProxyEngine?
-    let prober: Prober?
-    let link: PeerLink?
+    var equipment: Equipment.Parts
+    let hooks: Hooks
     let log: Log
     let chronicle: Chronicle
     let tickets: Tickets
@@ -58,16 +61,28 @@ final class Loop {
     let guardian: GuardianKeeper
   }
 
-  private let plan: DaemonPlan
+  var plan: DaemonPlan
   private(set) var node: Node
-  let parts: Parts
+  var parts: Parts
   let reactor: Reactor
   private let mailbox: Mailbox<Message>
   let elections: Elections
-  private let proxyIndices: [[Int]]
+  /// For each VIP's place, the proxy's services behind it.
+  var proxyIndices: [[Int]]
+  /// Services of VIPs that are leaving, by the VIP's place: they end with it.
+  var leavingServices: [Int: [(Int, ProxyService)]] = [:]
   private var beats: Beats
-  let settings: NodeSettings
-  private let hash: String
+  /// The node's, but for VIPs' places: each is what it was until the node has said `configure`.
+  var settings: NodeSettings
+  /// The address thread does not know yet what the places are.
+  var placesChanged = false
+  var hash: String
+  /// Probes under way: who asked, by the number that the prober knows them by.
+  var outstanding: [UInt64: (service: Int, backend: Int, probe: UInt64)] = [:]
+  private var lastProbe: UInt64 = 0
+  private(set) lazy var witnesses = Witnesses(plan.configuration.cluster.witnesses, reactor) { [unowned self] vip, round in
+    give(.witness(vip: vip, round: round), at: Clock.now())
+  }
   private let started = Clock.now()
   /// The VIPs' interfaces as they were last reported.
   private(set) var interfaces: [String: InterfaceState] = [:]
@@ -87,7 +102,7 @@ final class Loop {
     hash = plan.configuration.hash
     node = Node(plan.node, seed: seed)
     reactor = try Reactor()
-    elections = Elections(plan.node, plan.secrets)
+    elections = Elections(plan)
     proxyIndices = plan.node.vips.indices.map { plan.proxyIndices(ofVIP: $0) }
     beats = Beats()
     unseen = Set(plan.watched)
@@ -137,6 +152,10 @@ final class Loop {
     case .addresses(let report): receive(report)
     case .unheard(let interface, let error): trouble(on: interface, because: error, at: Clock.now())
     case .peer(let report): receive(report)
+    case .checked(_, let number, let result):
+      guard let asked = outstanding.removeValue(forKey: number) else { break }
+      give(.check(service: asked.service, backend: asked.backend, probe: asked.probe, result), at: Clock.now())
+    case .install(let installation): install(installation)
     }
   }
 
@@ -175,6 +194,9 @@ final class Loop {
     case .duplicate(let vip, let address): give(.address(vip: vip, .duplicate(address)), at: now)
     case .claimed(let vip, let address, let mac): give(.address(vip: vip, .claimed(address, by: mac)), at: now)
     case .journal(let trouble): parts.log.write(.warning, trouble)
+    case .device: break
+    case .firewallRestored:
+      parts.log.write(.warning, "another program removed the firewall table of VIPs that accept nothing; loaded again")
     case .firewall(let error): parts.log.write(.error, "VIPs that accept nothing can't be had here: \(error)")
     case .announcementFailed(let vip, let error):
       parts.log.write(.warning, "vip \(settings.vips[vip].name): can't announce: \(error)")
@@ -185,7 +207,8 @@ final class Loop {
   }
 
   private func receive(_ report: PeerLinkReport) {
-    if let (level, text) = report.text(settings, hash: hash) { parts.log.write(level, text) }
+    // What a peer says of itself is not trusted to be fit for a terminal.
+    if let (level, text) = report.text(settings, hash: hash) { parts.log.write(level, printable(text)) }
     switch report {
     case .up(let peer, let hello):
       elections.learn(keys: hello.advertKeys, of: peer)
@@ -213,7 +236,7 @@ final class Loop {
   }
 
   /// Has the sockets follow the interface, and tells the node of both.
-  private func follow(_ interface: InterfaceState, at now: Instant) {
+  func follow(_ interface: InterfaceState, at now: Instant) {
     let state = LinkState(interface, node: plan.configuration.member(plan.name))
     let refusal = elections.follow(interface, state, reactor, onReadable: { [unowned self] in drain($0) })
     if let refusal {
@@ -264,10 +287,13 @@ final class Loop {
       if let error = elections.send(message, to: destination, vip: vip) {
         // Not at once: the node is in the middle of an event.
         mailbox.send(.unheard(interface: settings.vips[vip].interface, error))
+      } else if let sequence = elections.lastSequence(of: vip) {
+        record.setLastSigned(vip, sequence)
       }
-    case .take(let vip, let generation, let lease, _):
-      if let proxy = parts.proxy, !proxyIndices[vip].isEmpty { proxy.resume(proxyIndices[vip]) }
-      parts.addresses.take(vip, generation: generation, lease: lease)
+    case .take(let vip, let generation, let lease, let announcing):
+      flushPlaces()
+      if let proxy = parts.equipment.proxy, !proxyIndices[vip].isEmpty { proxy.resume(proxyIndices[vip]) }
+      parts.addresses.take(vip, generation: generation, lease: lease, announcing: announcing)
       fence.recharge(vip)
     case .renew(let vip, let generation, let lease):
       parts.addresses.renew(vip, generation: generation, lease: lease)
@@ -278,29 +304,49 @@ final class Loop {
     case .closeConnections(let vip, let generation, let limit):
       closeConnections(vip: vip, generation: generation, within: limit)
     case .probe(let service, let backend, let number):
-      if let index = plan.probeIndex(service: service, backend: backend) { parts.prober?.probe(index, number: number) }
+      probe(service: service, backend: backend, number)
     case .backend(let service, let backend, let state):
       backendChanged(service: service, backend: backend, state)
     case .report(let occurrence):
       parts.chronicle.report(occurrence, of: settings)
-    case .tell(let peer, let message): parts.link?.send(message, to: peer)
+    case .tell(let peer, let message): parts.equipment.link?.send(message, to: peer)
     case .answer(let ticket, let answer): parts.tickets.answer(ticket, answer)
-    case .askWitnesses, .prepare, .configure: break
+    case .askWitnesses(let vip, let round): witnesses.ask(vip: vip, round: round)
+    case .prepare(let vip, let generation): prepare(vip: vip, generation: generation)
+    case .configure(let vip, let settings): configure(vip, settings)
     case .stopped: reactor.stop()
+    }
+  }
+
+  private func probe(service: Int, backend: Int, _ number: UInt64) {
+    guard let prober = parts.equipment.prober, let index = plan.probeIndex(service: service, backend: backend) else { return }
+    lastProbe += 1
+    outstanding[lastProbe] = (service, backend, number)
+    prober.probe(index, number: lastProbe)
+  }
+
+  private func prepare(vip: Int, generation: UInt64) {
+    let done: @Sendable (Bool) -> Void = { [mailbox] succeeded in
+      mailbox.send(.event(.prepared(vip: vip, generation: generation, succeeded: succeeded)))
+    }
+    guard let hook = plan.vip(vip)?.beforeAnnouncing else { return done(true) }
+    let (name, addresses) = (settings.vips[vip].name, settings.vips[vip].addresses)
+    parts.log.perform { [hooks = parts.hooks] in
+      hooks.run(hook, vip: name, addresses: addresses.map(\.description), then: done)
     }
   }
 
   private func closeConnections(vip: Int, generation: UInt64, within limit: Duration) {
     let closed = Message.event(.connectionsClosed(vip: vip, generation: generation))
-    guard let proxy = parts.proxy, !proxyIndices[vip].isEmpty else {
+    guard let proxy = parts.equipment.proxy, !proxyIndices[vip].isEmpty else {
       mailbox.send(closed)
       return
     }
     proxy.closeConnections(proxyIndices[vip], within: limit) { [mailbox] in mailbox.send(closed) }
   }
 
-  private func backendChanged(service: Int, backend: Int, _ state: BackendState) {
-    guard let proxy = parts.proxy else { return }
+  func backendChanged(service: Int, backend: Int, _ state: BackendState) {
+    guard let proxy = parts.equipment.proxy else { return }
     for index in plan.proxyIndices[service] {
       guard let carried = plan.proxied[index], carried.backends.indices.contains(backend) else { continue }
       proxy.setBackend(
@@ -320,7 +366,7 @@ final class Loop {
       if let interface = interfaces[name] { follow(interface, at: now) }
     }
     if beats.isTimeForManager(now) { parts.log.perform { ServiceManager.beat() } }
-    guard let proxy = parts.proxy else { return record.workersBeat() }
+    guard let proxy = parts.equipment.proxy else { return record.workersBeat() }
     // At the start they have not turned yet.
     let healthy = now - started < Beats.longestSilence || proxy.haveTurned(since: now - Beats.longestSilence)
     if healthy { record.workersBeat() }

@@ -12,8 +12,7 @@ import Wire
 
 /// What the control socket serves: a copy of the node's state, made into a report on the log's thread.
 struct StatusSource: Sendable {
-  private let proxy: ProxyEngine?
-  private let link: PeerLink?
+  private let equipment: Equipment
   private let mailbox: Mailbox<Loop.Message>
   private let log: Log
   /// Until when the configuration has to be confirmed, if it has to be.
@@ -21,12 +20,11 @@ struct StatusSource: Sendable {
   private let started = Clock.now()
 
   init(
-    proxy: ProxyEngine?, link: PeerLink?, mailbox: Mailbox<Loop.Message>, log: Log,
+    equipment: Equipment, mailbox: Mailbox<Loop.Message>, log: Log,
     confirmation: @escaping @Sendable () -> Instant? = { nil }
   ) {
     self.confirmation = confirmation
-    self.proxy = proxy
-    self.link = link
+    self.equipment = equipment
     self.mailbox = mailbox
     self.log = log
   }
@@ -43,7 +41,8 @@ struct StatusSource: Sendable {
   }
 
   private func report(_ snapshot: Loop.Snapshot) -> StatusReport {
-    let maker = StatusMaker(plan: snapshot.plan, link: link, traffic: proxy?.snapshot() ?? [])
+    let parts = equipment.current
+    let maker = StatusMaker(plan: snapshot.plan, link: parts.link, traffic: parts.proxy?.snapshot() ?? [])
     var report = maker.report(snapshot, started: started)
     report.unconfirmed_ms = confirmation().map { max(0, ($0 - snapshot.now).milliseconds) }
     return report

@@ -26,4 +26,7 @@ extern const uint16_t clinux_ifla_link, clinux_ifla_linkinfo, clinux_ifla_stats6
   clinux_ifla_macvlan_mode;
 extern const uint32_t clinux_macvlan_mode_bridge;
 extern const uint8_t clinux_rt_scope_host;
-extern const int clinux_netlink_get_strict_chk, clinux_netlink_netfilter;
+extern const int clinux_netlink_get_strict_chk, clinux_netlink_netfilter, clinux_netlink_add_membership;
+extern const int32_t clinux_nfnlgrp_nftables;
+/// The type of nf_tables' message about a table that was removed.
+extern const uint16_t clinux_nft_deltable;

@@ -4,19 +4,20 @@ import Wire
 
 /// What the neighbours are told, and what they say.
 extension AddressKeeper {
-  /// Tells the neighbours where all addresses of the VIP are, if the generation owns it.
+  /// Tells the neighbours where all addresses of the VIP are, if the generation owns it. What is not urgent goes out when the
+  /// commands that wait are done.
   func announce(_ entry: Int, _ generation: UInt64) {
     guard isOwned(entry, generation) else { return }
     let isFirst = entries[entry].announced != generation
     entries[entry].announced = generation
     for address in entries[entry].vip.addresses { enqueue(address, entry, generation, isFirst: isFirst) }
-    announceWaiting()
+    announceWaiting(onlyFirst: true)
   }
 
   /// Tells of one address that is new, or was put back.
   func announceAgain(_ address: IPAddress, _ entry: Int, _ generation: UInt64) {
     enqueue(address, entry, generation, isFirst: true)
-    announceWaiting()
+    announceWaiting(onlyFirst: true)
   }
 
   private func enqueue(_ address: IPAddress, _ entry: Int, _ generation: UInt64, isFirst: Bool) {
@@ -33,14 +34,14 @@ extension AddressKeeper {
   }
 
   /// Sends what may go now.
-  func announceWaiting() {
-    while let item = queue.next(at: Clock.now()) {
+  func announceWaiting(onlyFirst: Bool = false) {
+    while let item = queue.next(at: Clock.now(), onlyFirst: onlyFirst) {
       guard let entry = entries.firstIndex(where: { $0.vip.id == item.vip }), isOwned(entry, item.generation),
         entries[entry].vip.addresses.contains(item.address)
       else { continue }
       send(item, entry)
     }
-    if !queue.isEmpty { counting.count { $0.paced += 1 } }
+    if !onlyFirst, !queue.isEmpty { counting.count { $0.paced += 1 } }
   }
 
   private func send(_ item: AnnouncementQueue.Item, _ entry: Int) {

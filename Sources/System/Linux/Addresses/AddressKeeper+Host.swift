@@ -40,7 +40,8 @@ extension AddressKeeper {
     journal = plannedJournal(entries.map(\.vip))
     // The settings that an adopted interface has are not the ones that it had at first.
     if !kept.isEmpty, let old {
-      journal = journal.merged(with: AddressJournal(boot: old.boot, namespace: old.namespace, settings: old.settings))
+      journal = journal.merged(
+        with: AddressJournal(boot: old.boot, namespace: old.namespace, settings: old.settings))
     }
     write(waiting: .seconds(3))
     try loadFirewall()
@@ -76,7 +77,35 @@ extension AddressKeeper {
 
   /// - Throws: where it can't be loaded; no VIP that accepts nothing may be held then.
   func loadFirewall() throws(SystemError) {
-    try firewall.load(Set(entries.filter { !$0.vip.accepts }.flatMap(\.vip.addresses)))
+    let addresses = Set(entries.filter { !$0.vip.accepts }.flatMap(\.vip.addresses))
+    if !addresses.isEmpty { firewallWatch?.join() }
+    defer { firewallWatch?.forget() }
+    try firewall.load(addresses)
+  }
+
+  /// Somebody changed the firewall.
+  func readFirewall() {
+    guard firewallWatch?.tableIsGone(AcceptTable.name) == true, !firewall.addresses.isEmpty else { return }
+    firewall.lost()
+    reloadFirewall()
+  }
+
+  func reloadFirewall() {
+    let now = Clock.now()
+    guard reloads.take(at: now) else {
+      reloadAgain = now + reloads.wait
+      return
+    }
+    reloadAgain = nil
+    do throws(SystemError) {
+      try loadFirewall()
+      report(.firewallRestored)
+    } catch {
+      // Packets that should be dropped would be accepted: these VIPs can't be had.
+      report(.firewall(error))
+      for entry in entries.indices where !entries[entry].vip.accepts { vanish(entry, .unprotected) }
+      reloadAgain = Clock.now() + .seconds(10)
+    }
   }
 
   /// The devices of all VIPs with a virtual MAC whose interface is there.
@@ -93,6 +122,10 @@ extension AddressKeeper {
     guard let virtualMAC = vip.virtualMAC else { return link }
     let device = try VirtualDevice.ensure(virtualMAC, family, on: link, requests)
     watch.take(in: device)
+    if toldDevices[device.name] != device.index {
+      toldDevices[device.name] = device.index
+      report(.device(vip.id, family, index: device.index))
+    }
     if family == .ipv4 {
       for setting in VirtualDevice.parentSettings(link.name) {
         if !journal.settings.contains(where: { $0.path == setting.path }) {
@@ -143,8 +176,10 @@ extension AddressKeeper {
       })
     do throws(SystemError) {
       try loadFirewall()
+      reloadAgain = nil
     } catch {
       report(.firewall(error))
+      reloadAgain = Clock.now() + .seconds(10)
     }
     for entry in entries.indices {
       if let old = before.first(where: { $0.vip.id == entries[entry].vip.id }) {

@@ -80,10 +80,17 @@ final class AddressKeeper {
   /// Addresses with a wrong prefix length, or on a wrong interface, that were reported.
   var foreign: Set<Foreign> = []
   var listening: Set<Int32> = []
+  /// The devices of virtual MACs that were told, by name.
+  var toldDevices: [String: Int32] = [:]
   /// What this life may have put on this host.
   var journal = AddressJournal.ofThisHost()
   let file: JournalFile?
   var firewall = AcceptTable()
+  let firewallWatch: FirewallWatch?
+  /// Ends a fight with whoever removes the table.
+  var reloads = TokenBucket(burst: 5, perSecond: 1)
+  /// When the table is loaded again.
+  var reloadAgain: Instant?
 
   var batch = NetlinkBatch()
   var operations: [Operation] = []
@@ -105,9 +112,11 @@ final class AddressKeeper {
     requests = try NetlinkSocket()
     announcer = try Announcer()
     claims = try ClaimWatch()
+    // A kernel without nf_tables lacks this socket; it can't refuse packets then, and says so where a VIP wants it.
+    firewallWatch = try? FirewallWatch()
     watch = try InterfaceWatch(
       watching, excluding: Set(vips.flatMap(\.addresses)), requests: requests, report: report)
-    know(vips.map { Entry($0) })
+    know(AddressThread.VIP.withDistinctDevices(vips).map { Entry($0) })
     try watch.read()
     adopt()
     try prepareHost()
@@ -134,7 +143,7 @@ final class AddressKeeper {
 
   /// When `actOnDeadline` has something to do.
   var deadline: Instant? {
-    var next = earlier(watch.recoverAgain, earlier(watch.nextQuestion, queue.deadline))
+    var next = earlier(watch.recoverAgain, earlier(watch.nextQuestion, earlier(queue.deadline, reloadAgain)))
     for entry in entries {
       if case .held(_, let until?) = entry.phase { next = earlier(next, until) }
       next = earlier(next, entry.lookAgain)
@@ -151,6 +160,7 @@ final class AddressKeeper {
         look(entry, isSecond: true)
       }
     }
+    if let again = reloadAgain, now >= again { reloadFirewall() }
     announceWaiting()
     if let question = watch.nextQuestion, now >= question { watch.ask(at: now) }
   }
@@ -172,7 +182,7 @@ final class AddressKeeper {
     case .configure(let vips, let watching):
       flush()
       readChanges()
-      configure(vips, watching: watching)
+      configure(AddressThread.VIP.withDistinctDevices(vips), watching: watching)
     case .stop:
       flush()
       dismantle()

@@ -36,7 +36,8 @@ public final class AddressThread: Sendable {
 
   /// What happened. The first value is a VIP's number, the second the generation that it is about.
   public enum Report: Sendable, Hashable {
-    /// All addresses are on the interface, and announced or about to be as fast as neighbours can take it; the kernel takes them away at `until` unless they are renewed.
+    /// All addresses are on the interface, and announced or about to be, as fast as neighbours can take it; the kernel takes them away
+    /// at `until` unless they are renewed.
     case added(Int, UInt64, until: Instant?)
     case renewed(Int, UInt64, until: Instant?)
     case removed(Int, UInt64)
@@ -62,6 +63,11 @@ public final class AddressThread: Sendable {
     case journal(String)
     /// The firewall's table can't be loaded: VIPs that accept nothing can't be had until it can.
     case firewall(SystemError)
+    /// Another program removed the firewall's table; it is there again.
+    case firewallRestored
+    /// The VIP's addresses of that family go on the device of this index, which has the virtual MAC. Told when the device was made, at
+    /// the start or anew, and before `.added`: whoever removes addresses in this thread's place needs it.
+    case device(Int, AddressFamily, index: Int32)
     /// What is known of an interface now; at the start, and after each change.
     case interface(InterfaceState)
     /// The kernel's state can't be read at present.
@@ -80,6 +86,8 @@ public final class AddressThread: Sendable {
       case revoked
       /// The configuration no longer has it, or has it on another interface.
       case reconfigured
+      /// It accepts nothing, and the firewall that has to see to it is gone.
+      case unprotected
     }
   }
 
@@ -133,6 +141,9 @@ public final class AddressThread: Sendable {
     try keeper.start()
     try reactor.register(keeper.monitorDescriptor, .readable) { _ in keeper.readChanges() }
     try reactor.register(keeper.claims.descriptor, .readable) { _ in keeper.readClaims() }
+    if let firewall = keeper.firewallWatch {
+      try reactor.register(firewall.descriptor, .readable) { _ in keeper.readFirewall() }
+    }
     try reactor.register(commands.waker.descriptor, .readable) { _ in
       commands.waker.acknowledge()
       commands.drain { command in

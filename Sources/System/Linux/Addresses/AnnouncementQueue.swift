@@ -3,7 +3,7 @@ import Wire
 
 /// What is to be told to the neighbours, and when: a switch or a neighbour that gets 255 VIPs' announcements at once loses some.
 ///
-/// Every VIP's first announcement of an ownership comes before any repetition, and before requests to gateways.
+/// Every VIP's first announcement of an ownership comes before any repetition, and these before requests to gateways.
 struct AnnouncementQueue {
   struct Item: Hashable {
     var vip: Int
@@ -14,7 +14,8 @@ struct AnnouncementQueue {
   }
 
   private var firsts: [Item] = []
-  private var others: [Item] = []
+  private var repetitions: [Item] = []
+  private var nudges: [Item] = []
   /// What waits, so that a repetition of what has not been said yet is not said twice.
   private var waiting: Set<Item> = []
   private var bucket: TokenBucket
@@ -25,22 +26,36 @@ struct AnnouncementQueue {
     bucket = TokenBucket(burst: burst, perSecond: perSecond)
   }
 
-  var isEmpty: Bool { firsts.isEmpty && others.isEmpty }
-  var count: Int { firsts.count + others.count }
+  var isEmpty: Bool { firsts.isEmpty && repetitions.isEmpty && nudges.isEmpty }
+  var count: Int { firsts.count + repetitions.count + nudges.count }
 
   mutating func add(_ item: Item, isFirst: Bool) {
     guard waiting.insert(item).inserted else { return }
-    if isFirst { firsts.append(item) } else { others.append(item) }
+    if item.isNudge {
+      nudges.append(item)
+    } else if isFirst {
+      firsts.append(item)
+    } else {
+      repetitions.append(item)
+    }
   }
 
   /// The next that may go now; nil where none waits, or all have to.
-  mutating func next(at now: Instant) -> Item? {
-    guard !isEmpty else { return nil }
+  /// - Parameter onlyFirst: repetitions and requests to gateways are left for later.
+  mutating func next(at now: Instant, onlyFirst: Bool = false) -> Item? {
+    guard onlyFirst ? !firsts.isEmpty : !isEmpty else { return nil }
     guard bucket.take(at: now) else {
       deadlineOfBucket = now + bucket.wait
       return nil
     }
-    let item = firsts.isEmpty ? others.removeFirst() : firsts.removeFirst()
+    let item =
+      if !firsts.isEmpty {
+        firsts.removeFirst()
+      } else if !repetitions.isEmpty {
+        repetitions.removeFirst()
+      } else {
+        nudges.removeFirst()
+      }
     waiting.remove(item)
     return item
   }
@@ -48,8 +63,9 @@ struct AnnouncementQueue {
   /// Takes out what is no longer true.
   mutating func removeAll(where isOver: (Item) -> Bool) {
     firsts.removeAll(where: isOver)
-    others.removeAll(where: isOver)
-    waiting = Set(firsts + others)
+    repetitions.removeAll(where: isOver)
+    nudges.removeAll(where: isOver)
+    waiting = Set(firsts + repetitions + nudges)
   }
 
   /// When `next` has something; nil where nothing waits.

@@ -13,6 +13,7 @@ extension OwnershipRecord {
   public func beginLife() throws(SystemError) {
     sign(.loopThread) { $0.store(UInt64(clinux_thread_id()), ordering: .relaxed) }
     beat()
+    workersBeat()
     let code = clinux_life_hold(base + Sign.life.rawValue)
     guard code == 0 else { throw SystemError(call: "pthread_mutex_lock", code: code, subject: "the ownership record") }
   }

@@ -11,10 +11,12 @@ final class NetlinkSocket {
 
   var descriptor: Int32 { socket.rawValue }
 
-  /// - Parameter groups: RTMGRP_* to listen to; 0 for a socket of requests and answers.
-  init(groups: UInt32 = 0) throws(SystemError) {
+  /// - Parameters:
+  ///   - groups: RTMGRP_* to listen to; 0 for a socket of requests and answers.
+  ///   - number: of the part of the kernel.
+  init(groups: UInt32 = 0, protocol number: Int32 = clinux_netlink_route) throws(SystemError) {
     // The kernel answers a request before its sendmsg returns, so that reading never has to wait.
-    socket = try Descriptor.socket(AF_NETLINK, SOCK_RAW, protocol: clinux_netlink_route, about: "netlink")
+    socket = try Descriptor.socket(AF_NETLINK, SOCK_RAW, protocol: number, about: "netlink")
     // A burst of changes on a host with thousands of interfaces must fit; past it the kernel says ENOBUFS and all is read anew.
     socket.setReceiveBuffer(bytes: groups == 0 ? 1 << 20 : 4 << 20)
     let number = socket.rawValue
@@ -103,6 +105,11 @@ final class NetlinkSocket {
     }
     if let result, result != 0 { throw SystemError(call: "netlink dump", code: result) }
     return isWhole
+  }
+
+  /// Listens to a group by its number, not its bit.
+  func join(_ group: Int32) throws(SystemError) {
+    try socket.setOption(clinux_sol_netlink, clinux_netlink_add_membership, group, "setsockopt NETLINK_ADD_MEMBERSHIP")
   }
 
   /// From now on the kernel takes what stands in a dump's request as a filter (Linux 4.20). Where it can't, everything comes.

@@ -172,12 +172,12 @@ public final class VRRPSocket {
       switch (destination, source) {
       case (.v4(let destination), .v4(let source)):
         // Without an index: one named here would win over the interface that the socket is tied to, and a socket that was
-        // turned away (`divert`) has to stay so. IPv6 refuses one that differs.
+        // turned away (`divert`) has to stay so.
         return clinux_vrrp_send4(
           descriptor, bytes.baseAddress, bytes.count, destination.rawValue.bigEndian, source.rawValue.bigEndian, 0)
       case (.v6(let destination), .v6(let source)):
         var (to, from) = (in6_addr(destination), in6_addr(source))
-        return clinux_vrrp_send6(descriptor, bytes.baseAddress, bytes.count, &to, &from, index)
+        return clinux_vrrp_send6(descriptor, bytes.baseAddress, bytes.count, &to, &from, 0)
       default:
         errno = EAFNOSUPPORT
         return -1

@@ -5,8 +5,8 @@ import Glibc
 import Scenario
 import Wire
 
-/// The cluster of a scenario, where no configuration is given: nodes lb1, lb2, … and backends app1, app2, … on 10.77.0.0/24, one VIP and
-/// one service. A value, so that a node's file can be written again with one thing changed.
+/// The cluster of a scenario, where no configuration is given: nodes lb1, lb2, … and backends app1, app2, … on 10.77.0.0/24, one VIP
+/// and one service. A value, so that a node's file can be written again with one thing changed.
 public struct DemoConfiguration: Sendable, Hashable {
   public static let vip = IPAddress.v4(IPv4Address(10, 77, 0, 100))
 

@@ -1,0 +1,93 @@
+import Configuration
+import Linux
+import Notify
+import PeerLink
+import Prober
+import Proxy
+import Synchronization
+import Telemetry
+import Tracking
+
+/// The parts of a daemon that a configuration may need or not, and that follow it when it changes. What was made once stays, even where
+/// nothing uses it any longer.
+final class Equipment: Sendable {
+  struct Parts: Sendable {
+    var proxy: ProxyEngine?
+    var prober: Prober?
+    var link: PeerLink?
+    var trackers: TrackerRunner?
+  }
+
+  private let workers: Int?
+  private let mailbox: Mailbox<Loop.Message>
+  private let log: Log
+  private let notifier: Notifier
+  private let parts = Mutex(Parts())
+
+  init(workers: Int?, notifier: Notifier, mailbox: Mailbox<Loop.Message>, log: Log) {
+    self.workers = workers
+    self.notifier = notifier
+    self.mailbox = mailbox
+    self.log = log
+  }
+
+  var current: Parts { parts.withLock { $0 } }
+
+  /// What a plan needs, made if it is missing, and the proxy's change made ready. On a thread that may wait, of one caller at a time.
+  ///
+  /// Throws with nothing changed.
+  func prepare(_ plan: DaemonPlan) throws -> (parts: Parts, change: ProxyEngine.Change?) {
+    var next = current
+    var change: ProxyEngine.Change?
+    if let proxy = next.proxy {
+      change = try proxy.prepare(plan.proxied)
+    } else if plan.proxied.contains(where: { $0 != nil }) {
+      next.proxy = try makeProxy(plan)
+    }
+    try notifier.replace(plan.notifications)
+    if next.prober == nil, !plan.probes.isEmpty { next.prober = try makeProber(plan) }
+    if next.trackers == nil, plan.trackerTargets.contains(where: { $0.source != .none }) {
+      next.trackers = try TrackerRunner(plan.trackerTargets) { [mailbox] tracker, report in
+        mailbox.send(.event(.track(tracker: tracker, report)))
+      }
+    }
+    if next.link == nil { next.link = makeLink(plan) }
+    parts.withLock { $0 = next }
+    return (next, change)
+  }
+
+  func stop() {
+    let parts = current
+    parts.trackers?.stop()
+    parts.link?.stop()
+    parts.prober?.stop()
+    parts.proxy?.stop()
+  }
+
+  private func makeProxy(_ plan: DaemonPlan) throws -> ProxyEngine {
+    var options = ProxyOptions()
+    options.workers = workers
+    // A place that is empty now keeps its number: what comes there later is a change.
+    let proxy = try ProxyEngine(services: [], options: options)
+    proxy.apply(try proxy.prepare(plan.proxied))
+    try proxy.start()
+    return proxy
+  }
+
+  private func makeProber(_ plan: DaemonPlan) throws -> Prober {
+    try Prober(plan.probes.map(\.target)) { [mailbox] index, number, result in
+      mailbox.send(.checked(index, number, result))
+    }
+  }
+
+  /// VRRP is enough without the link, so what stands in its way is told and stops nothing.
+  private func makeLink(_ plan: DaemonPlan) -> PeerLink? {
+    guard let settings = PeerLinkSettings(plan) else { return nil }
+    do throws(PeerLinkError) {
+      return try PeerLink(settings) { [mailbox] in mailbox.send(.peer($0)) }
+    } catch {
+      log.write(.error, "there is no peer link: \(error)")
+      return nil
+    }
+  }
+}

@@ -1,0 +1,123 @@
+import Basis
+import Crypto
+import Glibc
+import PeerLink
+import Peering
+import Testing
+
+@Suite struct `The link between nodes` {
+  @Test func `Two nodes find each other, and say things in order`() throws {
+    let cluster = Cluster()
+    let one = try Node(cluster.settings(1, hash: "a"))
+    defer { one.link.stop() }
+    let two = try Node(cluster.settings(2, hash: "b"))
+    defer { two.link.stop() }
+    eventually("up") { one.isUp() && two.isUp() }
+    for number in 1...50 as ClosedRange<UInt64> { one.link.send(.prepare(vip: "web", move: number), to: 0) }
+    eventually("heard") { two.heard(.prepare(vip: "web", move: 50)) }
+    let moves = two.reports.compactMap { if case .said(0, .prepare(_, let move)) = $0 { move } else { nil } }
+    #expect(moves == Array(1...50))
+    two.link.send(.vips([.init(name: "web", state: .backup, priority: 253, isEligible: true)]), to: 0)
+    eventually("answered") {
+      one.heard(.vips([.init(name: "web", state: .backup, priority: 253, isEligible: true)]))
+    }
+    eventually("measured") { one.link.snapshot()[0].roundTrip != nil }
+    let status = one.link.snapshot()[0]
+    #expect(status.name == "lb2" && status.hello?.configuration == "b" && status.hello?.software == "0.2.0")
+    #expect(status.messagesOut == 50 && status.messagesIn == 1 && status.dropped == 0 && status.lastSeen != nil)
+  }
+
+  @Test func `Five nodes are all linked to each other`() throws {
+    let cluster = Cluster()
+    let nodes = try (1...5).map { try Node(cluster.settings($0, of: 5)) }
+    defer { for node in nodes { node.link.stop() } }
+    eventually("all up") { nodes.allSatisfy { node in (0..<4).allSatisfy { node.isUp($0) } } }
+  }
+
+  @Test(arguments: [1, 2])
+  func `A node that starts again is found again`(_ restarted: Int) throws {
+    let cluster = Cluster()
+    let staying = try Node(cluster.settings(3 - restarted))
+    defer { staying.link.stop() }
+    var lives: Set<UInt64> = []
+    for life in 1...3 {
+      let other = try Node(cluster.settings(restarted))
+      eventually("up in life \(life)") { staying.isUp() && other.isUp() }
+      if let hello = staying.link.snapshot()[0].hello { lives.insert(hello.life) }
+      other.link.stop()
+      eventually("down after life \(life)") { !staying.isUp() }
+    }
+    #expect(lives.count == 3)
+    #expect(staying.link.snapshot()[0].connections == 3)
+  }
+
+  @Test func `Without a secret in common there is no link, and why is said`() throws {
+    let cluster = Cluster()
+    let one = try Node(cluster.settings(1, secrets: [newSecret]))
+    defer { one.link.stop() }
+    let two = try Node(cluster.settings(2, secrets: [oldSecret]))
+    defer { two.link.stop() }
+    eventually("said by the caller") { one.isTold("handshake") }
+    eventually("said by the other") { two.isTold("no secret in common") }
+    #expect(!one.isUp() && !two.isUp())
+    // And with one that knows both, there is.
+    two.link.replace(cluster.settings(2, secrets: [newSecret, oldSecret]))
+    eventually("up") { one.isUp() && two.isUp() }
+  }
+
+  @Test func `A secret is changed node by node, without an end of the link for long`() throws {
+    let cluster = Cluster()
+    let one = try Node(cluster.settings(1))
+    defer { one.link.stop() }
+    let two = try Node(cluster.settings(2))
+    defer { two.link.stop() }
+    eventually("up") { one.isUp() && two.isUp() }
+    for (node, number, secrets) in [
+      (one, 1, [newSecret, oldSecret]), (two, 2, [newSecret, oldSecret]), (two, 2, [newSecret]), (one, 1, [newSecret]),
+    ] {
+      let before = node.link.snapshot()[0].connections
+      node.link.replace(cluster.settings(number, secrets: secrets))
+      eventually("up anew") { one.isUp() && two.isUp() && node.link.snapshot()[0].connections > before }
+    }
+  }
+
+  @Test func `Another configuration is told without a new connection`() throws {
+    let cluster = Cluster()
+    let one = try Node(cluster.settings(1, hash: "before"))
+    defer { one.link.stop() }
+    let two = try Node(cluster.settings(2, hash: "before"))
+    defer { two.link.stop() }
+    eventually("up") { one.isUp() && two.isUp() }
+    one.link.replace(cluster.settings(1, hash: "after"))
+    eventually("told") { two.link.snapshot()[0].hello?.configuration == "after" }
+    #expect(two.link.snapshot()[0].connections == 1)
+  }
+
+  @Test func `A node that is taken out of the configuration is let go`() throws {
+    let cluster = Cluster()
+    let one = try Node(cluster.settings(1, of: 3))
+    defer { one.link.stop() }
+    let two = try Node(cluster.settings(2, of: 3))
+    defer { two.link.stop() }
+    let three = try Node(cluster.settings(3, of: 3))
+    defer { three.link.stop() }
+    eventually("all up") { [one, two, three].allSatisfy { $0.isUp(0) && $0.isUp(1) } }
+    var smaller = cluster.settings(1, of: 3)
+    smaller.peers[0] = .init(name: "", addresses: [])
+    one.link.replace(smaller)
+    eventually("gone") { !two.isUp(0) }
+    #expect(one.isUp(1) && three.isUp(0) && one.link.snapshot()[1].connections == 1)
+  }
+
+  @Test func `A node whose port is taken says so, and listens when it is free`() throws {
+    let cluster = Cluster()
+    let squatter = try Node(cluster.settings(2))
+    let two = try Node(cluster.settings(2))
+    defer { two.link.stop() }
+    eventually("said") { two.isTold("can't listen") || squatter.isTold("can't listen") }
+    squatter.link.stop()
+    let one = try Node(cluster.settings(1))
+    defer { one.link.stop() }
+    eventually("up") { one.isUp() && two.isUp() }
+  }
+}
