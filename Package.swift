@@ -148,6 +148,9 @@ let package = Package(
       name: "NotifyTests", dependencies: ["Notify", "Node", "Linux", "CLinux", "Basis", "Wire"], swiftSettings: edge),
     // The shipped unit under a real systemd; needs root.
     .testTarget(name: "SystemdTests", dependencies: ["roost"], exclude: ["container"], swiftSettings: edge),
+    .testTarget(
+      name: "RoostTests", dependencies: ["roost", "Configuration", "Telemetry", "Linux", "Basis", "Wire"],
+      swiftSettings: edge),
     // With Debian's keepalived as the peer; needs root.
     .testTarget(
       name: "InteropTests",

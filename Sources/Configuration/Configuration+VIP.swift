@@ -21,7 +21,7 @@ extension Configuration {
     public var warmUp: Duration
     /// How often the owner announces the VIP again when nothing happens; nil: never (`announce-every: off`).
     public var refresh: Duration?
-    /// What has to succeed before this node announces the VIP.
+    /// What has to end before this node announces the VIP.
     public var beforeAnnouncing: Hook?
     /// What trackers do to a node's fitness for this VIP; each tracker at most once.
     public var tracks: [Track]
@@ -49,7 +49,7 @@ extension Configuration {
   public struct Hook: Sendable, Hashable {
     /// The program's absolute path and its arguments.
     public var command: [String]
-    /// Then it is killed, with everything it started, and has failed.
+    /// Then it has failed.
     public var timeout: Duration
 
     public init(command: [String], timeout: Duration = .seconds(5)) {

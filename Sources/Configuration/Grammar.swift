@@ -89,7 +89,7 @@ enum Grammar {
         "How often the owner tells its neighbours again where the VIP is when nothing happens; or off."),
       Key(
         "before-announcing", hook,
-        "A command that has to succeed before a new owner announces the VIP, where something outside must be told first."
+        "A command that has to end before a new owner announces the VIP, where something outside must be told first; if it fails, that is told, and the VIP is announced all the same."
       ),
       Key(
         "track", .names(of: "a tracker", .scalar(.consequence), most: 64),
@@ -104,7 +104,7 @@ enum Grammar {
       Key("command", .list(.argument, most: 64), required: true, "The program's absolute path and its arguments."),
       Key(
         "timeout", .scalar(.duration(.milliseconds(100) ... .seconds(60))), default: .string("5s"),
-        "Then the command has failed, and it and all that it started are killed."),
+        "Then the command has failed."),
     ])
 
   private static let router = Shape.keys(

@@ -23,13 +23,28 @@ public enum Program {
   ///   - input: what it reads from its standard input.
   public static func run(_ command: [String], input: [UInt8], until deadline: Instant) -> Outcome {
     do throws(SystemError) {
-      return try start(command, input, deadline)
+      let (end, said) = try perform(command, input, deadline, keeping: longestOutput)
+      // As WIFEXITED, WEXITSTATUS and WTERMSIG take a status apart.
+      return switch end {
+      case nil: .late
+      case let status? where status & 0x7F != 0: .killed(signal: status & 0x7F)
+      case let status?: .ended(status >> 8 & 0xFF, output: line(said))
+      }
     } catch {
       return .notStarted(error)
     }
   }
 
-  private static func start(_ command: [String], _ input: [UInt8], _ deadline: Instant) throws(SystemError) -> Outcome {
+  /// All that a program prints, 16 MiB at most; nil where it can't be run, fails, or takes too long.
+  public static func output(of command: [String], until deadline: Instant) -> String? {
+    guard let (end, said) = try? perform(command, [], deadline, keeping: 16 << 20), end == 0 else { return nil }
+    return String(decoding: said, as: UTF8.self)
+  }
+
+  /// How it ended (as waitpid(2) says; nil: the deadline came first), and what it said.
+  private static func perform(
+    _ command: [String], _ input: [UInt8], _ deadline: Instant, keeping limit: Int
+  ) throws(SystemError) -> (end: Int32?, said: [UInt8]) {
     guard let path = command.first else { throw SystemError(call: "run", code: EINVAL) }
     // A file in memory: it can be written whole before anybody reads, and blocks nobody.
     let file = Descriptor(owning: try SystemError.check("memfd_create") { clinux_memory_file("roost-input") })
@@ -53,10 +68,14 @@ public enum Program {
       guard code == 0 else { throw SystemError(call: "run", code: code, subject: path) }
     }
     _ = fcntl(reading.rawValue, F_SETFL, O_NONBLOCK)
-    return wait(for: process, reading, until: deadline)
+    return wait(for: process, reading, until: deadline, keeping: limit)
   }
 
-  private static func wait(for process: Int32, _ output: borrowing Descriptor, until deadline: Instant) -> Outcome {
+  private static func wait(
+    for process: Int32, _ output: borrowing Descriptor, until deadline: Instant, keeping limit: Int
+  )
+    -> (end: Int32?, said: [UInt8])
+  {
     let handle = clinux_pidfd_open(process)
     defer { if handle >= 0 { close(handle) } }
     var said: [UInt8] = []
@@ -70,37 +89,35 @@ public enum Program {
       // Without a handle on the child, it is looked at every few milliseconds.
       let longest = handle >= 0 ? left.nanoseconds / 1_000_000 + 1 : 5
       poll(&entries, 2, Int32(clamping: max(0, min(longest, left.nanoseconds / 1_000_000 + 1))))
-      isOpen = isOpen && read(output, into: &said)
+      isOpen = isOpen && read(output, into: &said, limit)
       var status: Int32 = 0
       if waitpid(process, &status, WNOHANG) == process {
-        _ = read(output, into: &said)
-        return ended(status, said)
+        if isOpen { _ = read(output, into: &said, limit) }
+        return (status, said)
       }
       if Clock.now() >= deadline {
         kill(-process, SIGKILL)
         while waitpid(process, &status, 0) < 0, errno == EINTR {}
-        return .late
+        return (nil, said)
       }
     }
   }
 
-  private static func ended(_ status: Int32, _ said: [UInt8]) -> Outcome {
-    // As WIFEXITED, WEXITSTATUS and WTERMSIG take a status apart.
-    if status & 0x7F != 0 { return .killed(signal: status & 0x7F) }
+  private static func line(_ said: [UInt8]) -> String {
     let words = String(decoding: said, as: UTF8.self).split { $0.isWhitespace || $0.isNewline }
     let line = words.joined(separator: " ").unicodeScalars.filter {
       !$0.properties.isDefaultIgnorableCodePoint && $0.value >= 32 && $0.value != 127
     }
-    return .ended(status >> 8 & 0xFF, output: String(String.UnicodeScalarView(line)))
+    return String(String.UnicodeScalarView(line))
   }
 
   /// False when nobody will say more.
-  private static func read(_ output: borrowing Descriptor, into said: inout [UInt8]) -> Bool {
+  private static func read(_ output: borrowing Descriptor, into said: inout [UInt8], _ limit: Int) -> Bool {
     var buffer = [UInt8](repeating: 0, count: 4096)
     while true {
       let count = Glibc.read(output.rawValue, &buffer, buffer.count)
       if count > 0 {
-        said += buffer[..<min(count, max(0, longestOutput - said.count))]
+        said += buffer[..<min(count, max(0, limit - said.count))]
       } else if count == 0 {
         return false
       } else if errno != EINTR {

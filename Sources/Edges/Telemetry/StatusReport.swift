@@ -181,6 +181,8 @@ public struct StatusReport: Codable, Sendable {
     public var dropped: UInt64?
     /// Why it is down, or what of it a person should see to.
     public var warning: String?
+    /// The state of each VIP as the peer last said, by name.
+    public var vips: [String: String]?
 
     public init(name: String, address: String, state: String, last_seen_ms: Double?) {
       self.name = name

@@ -177,6 +177,10 @@ private struct StatusMaker {
       var report = StatusReport.Peer(
         name: peer.name, address: peer.addresses.first?.description ?? "", state: isHeard ? "up" : "unknown",
         last_seen_ms: heard.map { (snapshot.now - $0).milliseconds })
+      if let told = snapshot.node.coordination.peers.first(where: { $0.name == peer.name }), told.isUp {
+        report.vips = Dictionary(
+          told.vips.compactMap { $0 }.map { ($0.name, "\($0.state)") }, uniquingKeysWith: { first, _ in first })
+      }
       if let status = linked.first(where: { $0.name == peer.name }) { report.add(status, at: snapshot.now, plan) }
       return report
     }

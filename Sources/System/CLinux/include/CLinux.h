@@ -3,6 +3,7 @@
 #include "clinux_proxy.h"
 #include "clinux_lab.h"
 #include "clinux_edges.h"
+#include "clinux_host.h"
 #include "clinux_notify.h"
 #include "clinux_tracking.h"
 #include "clinux_plumbing.h"

@@ -1,0 +1,88 @@
+import Control
+import Linux
+import Telemetry
+
+extension Findings {
+  mutating func lookAtDaemon(_ socket: String) {
+    let response: ControlResponse
+    do throws(ControlError) {
+      response = try ControlClient(path: socket).request("GET", "/status")
+    } catch {
+      return add(
+        .unknown, "daemon", "what passes between the nodes can't be told: \(error)",
+        fix: "start the daemon, then ask again")
+    }
+    guard let report = try? StatusReport(json: response.body) else {
+      return add(.unknown, "daemon", "the daemon's answer is not understood; is it another version?")
+    }
+    judge(report)
+  }
+
+  /// What the daemon has seen of the others, and they of it: the two-way proof that adverts pass.
+  mutating func judge(_ report: StatusReport) {
+    add(.ok, "daemon", "it runs as '\(report.node)', version \(report.version)")
+    for vip in report.vips where vip.state == "fault" {
+      add(.failed, "daemon", "VIP \(vip.name) can't be had here: \(vip.reason)")
+    }
+    for vip in report.vips {
+      for (reason, count) in vip.adverts.sorted(by: { $0.key < $1.key })
+      where count > 0 && (reason == "not sent" || reason.hasPrefix("discarded")) {
+        add(.warning, "daemon", "VIP \(vip.name): \(count) adverts were \(reason)")
+      }
+    }
+    for peer in report.peers { judge(peer, report) }
+  }
+
+  private mutating func judge(_ peer: StatusReport.Peer, _ report: StatusReport) {
+    if peer.version != nil || peer.state == "down" || peer.state == "adverts only" {
+      if peer.state == "up" {
+        add(.ok, "peer", "\(peer.name) is linked")
+      } else {
+        add(
+          .failed, "peer", "\(peer.name) is not linked: \(peer.warning ?? "nothing is heard")",
+          fix: "is it running, does it have the same secret, does its firewall let TCP in on cluster.port?")
+      }
+    }
+    if peer.state == "up", let warning = peer.warning {
+      add(.warning, "peer", "\(peer.name): \(warning)", fix: "put the same file on each node, then roost reload")
+    }
+    guard let states = peer.vips, !states.isEmpty else {
+      if peer.state == "unknown" {
+        add(
+          .unknown, "peer",
+          "\(peer.name): no advert was heard, as of every node that owns nothing; without cluster.secret it can't be asked",
+          fix: "roost secret, and cluster.secret on each node")
+      }
+      return
+    }
+    var proof = (hears: false, isHeard: false)
+    for vip in report.vips {
+      guard let theirs = states[vip.name] else { continue }
+      switch (vip.state, theirs) {
+      case ("active", "active"):
+        add(
+          .failed, "peer", "this node and \(peer.name) both own VIP \(vip.name): adverts don't pass between them",
+          fix:
+            "protocol 112 has to pass both ways: look at firewalls, switches that filter multicast (or vrrp.peers: unicast), keys and clocks"
+        )
+      case ("active", "backup"): proof.isHeard = true
+      case ("backup", "active") where vip.owner == peer.name: proof.hears = true
+      case ("backup", "active"):
+        add(
+          .failed, "peer", "\(peer.name) owns VIP \(vip.name), and this node does not hear its adverts",
+          fix:
+            "protocol 112 has to pass from \(peer.name) to here: look at firewalls and switches that filter multicast")
+      default: break
+      }
+    }
+    switch proof {
+    case (true, true): add(.ok, "peer", "adverts pass between this node and \(peer.name), both ways")
+    case (true, false):
+      add(.ok, "peer", "this node hears the adverts of \(peer.name); the other way is known when this node owns a VIP")
+    case (false, true):
+      add(.ok, "peer", "\(peer.name) hears this node's adverts; the other way is known when it owns a VIP")
+    case (false, false):
+      add(.unknown, "peer", "whether adverts pass to and from \(peer.name) is known when one of the two owns a VIP")
+    }
+  }
+}
