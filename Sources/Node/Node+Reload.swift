@@ -47,7 +47,9 @@ extension Node {
 
   private mutating func layOutDeadlines() {
     var part = vips.count
+    checkedServices.removeAll(keepingCapacity: true)
     for service in services.indices {
+      for _ in services[service].backends { checkedServices.append(service) }
       services[service].firstPart = part
       part += services[service].backends.count
     }
