@@ -145,7 +145,9 @@ extension Node {
       case .service(let service, let atLeast):
         guard services.indices.contains(service) else { continue }
         var count = 0
-        for backend in services[service].backends.indices where services[service].backends[backend].takesTraffic { count += 1 }
+        for backend in services[service].backends.indices where services[service].backends[backend].takesTraffic {
+          count += 1
+        }
         let report =
           count >= atLeast ? TrackReport.good : .bad("\(count) of the \(atLeast) backends that it needs take traffic")
         let isGood = report == .good
