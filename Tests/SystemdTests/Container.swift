@@ -163,6 +163,14 @@ final class Container {
   @discardableResult
   func script(_ text: String) -> (status: Int32, output: String) { run("/bin/bash", "-c", text) }
 
+  /// Puts a file of this folder into /share.
+  func install(_ name: String) throws {
+    write(text(of: "\(Container.repository)/Tests/SystemdTests/\(name)"), to: "\(folder)/share/\(name)")
+  }
+
+  /// What is in a file of /share.
+  func shared(_ name: String) -> String { text(of: "\(folder)/share/\(name)") }
+
   /// Writes down from now on what comes to and goes from interfaces, with the time, until the machine ends.
   func watchAddresses() throws {
     script(

@@ -65,6 +65,7 @@ extension Loop {
       fence.keyChanges = elections.keyChanges
       for vip in settings.vips.indices { fence.recharge(vip) }
     }
+    if isUnguarded { return parts.guardian.turned() }
     for vip in fence.stale { parts.guardian.charge(vip, charge(vip)) }
     fence.stale.removeAll(keepingCapacity: true)
     parts.guardian.turned()
