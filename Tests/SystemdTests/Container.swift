@@ -53,6 +53,8 @@ final class Container {
       mkdir(folder + path, 0o755)
     }
     write(configuration, to: "\(folder)/etc/roost/roost.yaml")
+    // What runs as nobody writes there, too.
+    chmod(folder + "/share", 0o777)
     for (name, script) in scripts {
       write(script, to: "\(folder)/etc/roost/\(name)")
       chmod("\(folder)/etc/roost/\(name)", 0o755)
