@@ -40,6 +40,10 @@ extension Node {
           .init(service: service.settings.name, name: service.settings.backends[index], isUp: backend.state == .up))
       }
     }
+    for tracker in coordination.trackers where tracker.verdict != .unknown {
+      all.trackers.append(
+        .init(name: tracker.settings.name, isBad: tracker.verdict == .bad, message: tracker.message))
+    }
     return all
   }
 
@@ -50,6 +54,11 @@ extension Node {
     for known in resumption.vips {
       guard let vip = settings.vip(named: known.name) else { continue }
       resume(vip: vip, known, at: now)
+    }
+    for known in resumption.trackers {
+      for index in coordination.trackers.indices where coordination.trackers[index].settings.name == known.name {
+        coordination.trackers[index].assume(known)
+      }
     }
     for known in resumption.backends { resume(known, at: now, emit) }
     start(at: now, emit)

@@ -27,9 +27,17 @@ public struct Resumption: Sendable, Hashable {
     public var isUp: Bool
   }
 
+  /// Something that is tracked. Without it a node whose tracker is bad would take part until the next look.
+  public struct Tracker: Sendable, Hashable {
+    public var name: String
+    public var isBad: Bool
+    public var message: String
+  }
+
   public var vips: [VIP] = []
   /// Those of which something is known.
   public var backends: [Backend] = []
+  public var trackers: [Tracker] = []
   public var isStandby = false
 
   public init() {}
@@ -63,6 +71,12 @@ extension Resumption {
       BytesOut.text(backend.name, &bytes)
       BytesOut.flag(backend.isUp, &bytes)
     }
+    BytesOut.number(trackers.count, &bytes)
+    for tracker in trackers {
+      BytesOut.text(tracker.name, &bytes)
+      BytesOut.flag(tracker.isBad, &bytes)
+      BytesOut.text(tracker.message, &bytes)
+    }
   }
 
   init(from bytes: inout BytesIn) throws(RecordingError) {
@@ -73,6 +87,11 @@ extension Resumption {
       let service = try bytes.text()
       let name = try bytes.text()
       backends.append(Backend(service: service, name: name, isUp: try bytes.flag()))
+    }
+    for _ in 0..<(try bytes.count()) {
+      let name = try bytes.text()
+      let isBad = try bytes.flag()
+      trackers.append(Tracker(name: name, isBad: isBad, message: try bytes.text()))
     }
   }
 }
@@ -106,6 +125,8 @@ extension Resumption.VIP {
   fileprivate init(from bytes: inout BytesIn) throws(RecordingError) {
     name = try bytes.text()
     generation = try bytes.number()
+    // One life would take centuries to get there, and the next must have a number.
+    guard generation < 1 << 62 else { throw bytes.malformed("no number of an ownership") }
     isHeld = try bytes.flag()
     until = try bytes.instant()
     announced = try bytes.index()

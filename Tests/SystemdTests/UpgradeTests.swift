@@ -72,7 +72,8 @@ struct UpgradeTests {
     let seen = try JSONDecoder().decode(Seen.self, from: Data(machine.shared("seen").utf8))
     print(
       "upgrade: \(seen.connections) connections, \(seen.refused.count) failed; longest silence of adverts \(seen.longest_silence_ms) ms;"
-        + " longest answer \(seen.longest_talk_ms) ms; nobody acted for \(report.silent_ms) ms; took \(report.took_ms) ms")
+        + " longest answer \(seen.longest_talk_ms) ms; nobody acted for \(report.silent_ms) ms; took \(report.took_ms) ms"
+    )
     #expect(seen.refused.isEmpty)
     #expect(seen.broken.isEmpty)
     #expect(seen.connections > 100 && seen.talks > 100)
@@ -92,6 +93,55 @@ struct UpgradeTests {
     #expect(!machine.holds(UnitTests.vip))
   }
 
+  @Test func `Connections that the old process still has end before the VIP leaves`() throws {
+    let machine = try Self.machine()
+    machine.script("ip netns exec client python3 /share/traffic.py client \(UnitTests.vip) 80 20 > /share/seen 2>&1 &")
+    machine.script("sleep 1")
+    let first = machine.daemon
+    _ = try Self.upgrade(machine)
+    try machine.wait("the other process") { machine.daemon != first }
+    // Two guardians never are; two daemons and one guardian.
+    try machine.wait("both daemons") { machine.processes.count == 3 && machine.processes.contains(first) }
+    #expect(machine.run(Container.installed, "upgrade").status == 1, "one at a time")
+    try machine.watchAddresses()
+    #expect(machine.run(Container.installed, "node", "standby").status == 0)
+    let gone = try #require(machine.removal(of: UnitTests.vip))
+    let ended = machine.script("ip netns exec client ss -tnH state established dst \(UnitTests.vip)").output.trimmed
+    #expect(ended.isEmpty, "the clients know: \(ended)")
+    #expect(gone > 0)
+    try machine.wait("the old process to end") { !machine.processes.contains(first) }
+  }
+
+  @Test func `A new process that dies or hangs on the way changes nothing, whenever that is`() throws {
+    let machine = try Self.machine()
+    let (first, guardian) = (machine.daemon, machine.guardian)
+    try machine.watchAddresses()
+    var refused = 0
+    for (signal, delay) in [("KILL", "0.03"), ("KILL", "0.06"), ("KILL", "0.09"), ("KILL", "0.12"), ("STOP", "0.06")] {
+      // It starts the new one as it was told, and then does that to it.
+      machine.script(
+        """
+        cat > /srv/ill <<END
+        #!/bin/bash
+        (/srv/roost "\\${@:1:\\$#-1}" & sleep \(delay); kill -s \(signal) \\$!) &
+        END
+        chmod +x /srv/ill
+        """)
+      let answer = machine.run(Container.installed, "upgrade", "--program", "/srv/ill")
+      // It was quicker than its end: then this is the story of another test.
+      if answer.status == 0 { break }
+      refused += 1
+      #expect(answer.output.contains("this daemon goes on"), "\(answer.output)")
+      #expect(machine.daemon == first)
+      #expect(machine.guardian == guardian)
+      try machine.wait("only those two") { machine.processes.count == 2 }
+      #expect(machine.removal(of: UnitTests.vip) == nil)
+      #expect(machine.run(Container.installed, "status").output.contains("active"))
+    }
+    print("upgrade: \(refused) ill successors were refused")
+    #expect(refused > 0)
+  }
+
   @Test func `A new binary that can't run changes nothing`() throws {
     let machine = try Self.machine()
     let (first, guardian) = (machine.daemon, machine.guardian)
@@ -109,6 +159,7 @@ struct UpgradeTests {
     machine.script("sed -i -e s/idd:/id:/ /etc/roost/roost.yaml")
     let report = try Self.upgrade(machine)
     try machine.wait("the other process") { machine.daemon == report.pid }
+    try machine.wait("the old process to end") { machine.processes.count == 2 }
     // And once more: what took over can be taken over from.
     let second = try Self.upgrade(machine)
     try machine.wait("the third process") { machine.daemon == second.pid }

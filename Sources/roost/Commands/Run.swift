@@ -59,7 +59,9 @@ struct Run: ParsableCommand {
 
   /// Starts the same program again, and ends: the child belongs to whoever adopts orphans, a service manager for one.
   private func detach() throws {
-    var arguments: [UnsafeMutablePointer<CChar>?] = CommandLine.arguments.filter { $0 != Self.detach }.map { strdup($0) }
+    var arguments: [UnsafeMutablePointer<CChar>?] = CommandLine.arguments.filter { $0 != Self.detach }.map {
+      strdup($0)
+    }
     arguments.append(nil)
     defer { for argument in arguments { free(argument) } }
     guard clinux_guardian_spawn("/proc/self/exe", arguments, environ, [3], 1) > 0 else {

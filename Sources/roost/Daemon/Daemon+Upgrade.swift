@@ -64,7 +64,7 @@ extension Daemon {
     guardian.goodbye()
     equipment.cede()
     control.cede()
-    upgrader.release()
+    let successor = upgrader.release()
     coordinator.stop()
     notifier.stop(within: .seconds(2))
     recorder?.close()
@@ -80,7 +80,17 @@ extension Daemon {
         finish(proxy, loop)
         break
       }
-      usleep(50_000)
+      do throws(UpgradeChannel.Failure) {
+        guard let successor else { throw .closed }
+        let message = try successor.receive(until: Clock.now() + .milliseconds(50))
+        if case .close(let number, let vip, let limit) = message {
+          let places = loop.plan.vipPlace(vip).map { loop.plan.proxyIndices(ofVIP: $0) } ?? []
+          proxy.closeConnections(places, within: .milliseconds(limit)) { successor.send(.closed(number)) }
+        }
+      } catch {
+        // Nobody is there any more who could say that a VIP leaves.
+        if error == .closed { usleep(50_000) }
+      }
     }
     log.close()
     exit(0)

@@ -48,7 +48,7 @@ struct Daemon {
     let succession = try Succession()
     do {
       try run(succession)
-    } catch where succession.isPending {
+    } catch  where succession.isPending {
       succession.giveUp("\(error)")
     }
   }

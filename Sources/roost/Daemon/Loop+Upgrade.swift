@@ -1,6 +1,7 @@
 import Basis
 import Linux
 import Node
+import Synchronization
 import VRRP
 
 // One process takes another's place: the old one falls silent, the new one goes on, within the time of one message each way.
@@ -48,6 +49,11 @@ extension Loop {
   func take(_ step: Step) {
     switch step {
     case .offer(let answer):
+      if predecessor.isThere {
+        return answer(
+          .failure(
+            .init(text: "the process before this one still finishes its connections, which takes ten minutes at most")))
+      }
       if let obstacle = node.obstacleToResumption { return answer(.failure(.init(text: "\(obstacle); try again"))) }
       handing = .offered
       // Whole leases, for nobody renews them until the other one does.
@@ -89,6 +95,7 @@ extension Loop {
         // Without a word: it died. What it had is this process's, if that was said.
         if succession.isPending { succession.giveUp("") }
         finish(succession, onRelease)
+        predecessor.isGone()
         if let registration { reactor.unregister(registration) }
       }
     }
@@ -111,6 +118,7 @@ extension Loop {
       succession.channel.send(.done)
     case .released: finish(succession, onRelease)
     case .cancelled where succession.isPending: succession.giveUp("")
+    case .closed(let number): predecessor.closed(number)
     default: break
     }
   }
@@ -118,6 +126,7 @@ extension Loop {
   private func finish(_ succession: Succession, _ onRelease: @Sendable () -> Void) {
     guard case .acting = succession.current else { return }
     succession.enter(.complete)
+    predecessor.begin(succession.channel)
     // From now on the guardian has something to guard.
     for vip in settings.vips.indices { fence.recharge(vip) }
     onRelease()
@@ -134,5 +143,48 @@ extension Loop {
     guard let succession else { return false }
     if case .complete = succession.current { return false }
     return true
+  }
+}
+
+/// The process before this one, which finishes the connections that it had.
+struct Predecessor {
+  private var channel: UpgradeChannel?
+  private var waiting: [UInt64: @Sendable () -> Void] = [:]
+  private var last: UInt64 = 0
+
+  var isThere: Bool { channel != nil }
+
+  mutating func begin(_ channel: UpgradeChannel) { self.channel = channel }
+
+  /// Its connections with the VIP are to end.
+  mutating func close(vip: String, within limit: Duration, then: @escaping @Sendable () -> Void) {
+    last += 1
+    let milliseconds = min(max(0, limit.nanoseconds / 1_000_000), 86_400_000)
+    guard let channel, channel.send(.close(number: last, vip: vip, milliseconds: milliseconds)) else { return then() }
+    waiting[last] = then
+  }
+
+  mutating func closed(_ number: UInt64) { waiting.removeValue(forKey: number)?() }
+
+  mutating func isGone() {
+    channel = nil
+    let all = waiting
+    waiting = [:]
+    for (_, then) in all { then() }
+  }
+}
+
+/// Calls `then` with the last of several arrivals.
+final class Tally: Sendable {
+  private let missing: Atomic<Int>
+  private let then: @Sendable () -> Void
+
+  init(_ count: Int, then: @escaping @Sendable () -> Void) {
+    missing = Atomic(count)
+    self.then = then
+  }
+
+  func arrive() {
+    if missing.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { then() }
   }
 }

@@ -81,7 +81,8 @@ final class Loop {
   /// Probes under way: who asked, by the number that the prober knows them by.
   var outstanding: [UInt64: (service: Int, backend: Int, probe: UInt64)] = [:]
   private var lastProbe: UInt64 = 0
-  private(set) lazy var witnesses = Witnesses(plan.configuration.cluster.witnesses, reactor) { [unowned self] vip, round in
+  private(set) lazy var witnesses = Witnesses(plan.configuration.cluster.witnesses, reactor) {
+    [unowned self] vip, round in
     give(.witness(vip: vip, round: round), at: Clock.now())
   }
   private let started = Clock.now()
@@ -96,6 +97,7 @@ final class Loop {
   var handing = Handing.no
   /// This process takes another one's place.
   var succession: Succession?
+  var predecessor = Predecessor()
   /// A polite stop was asked for while nothing may be said.
   private(set) var stopIsDue = false
   private var signals: SignalBox?
@@ -344,7 +346,9 @@ final class Loop {
   }
 
   private func probe(service: Int, backend: Int, _ number: UInt64) {
-    guard let prober = parts.equipment.prober, let index = plan.probeIndex(service: service, backend: backend) else { return }
+    guard let prober = parts.equipment.prober, let index = plan.probeIndex(service: service, backend: backend) else {
+      return
+    }
     lastProbe += 1
     outstanding[lastProbe] = (service, backend, number)
     prober.probe(index, number: lastProbe)
@@ -367,7 +371,14 @@ final class Loop {
       mailbox.send(closed)
       return
     }
-    proxy.closeConnections(proxyIndices[vip], within: limit) { [mailbox] in mailbox.send(closed) }
+    let mailbox = mailbox
+    guard predecessor.isThere else {
+      proxy.closeConnections(proxyIndices[vip], within: limit) { mailbox.send(closed) }
+      return
+    }
+    let tally = Tally(2) { mailbox.send(closed) }
+    proxy.closeConnections(proxyIndices[vip], within: limit) { tally.arrive() }
+    predecessor.close(vip: settings.vips[vip].name, within: limit) { tally.arrive() }
   }
 
   func backendChanged(service: Int, backend: Int, _ state: BackendState) {

@@ -41,6 +41,7 @@ final class Succession: Sendable {
     channel = UpgradeChannel(Descriptor(owning: Self.inherited))
     // It says which process systemd watches; this one is another.
     unsetenv("WATCHDOG_PID")
+    channel.send(.started(pid: getpid(), version: Roost.version))
     let end = Clock.now() + .seconds(10)
     while true {
       guard let message = try? channel.receive(until: end) else { throw .given("the old process gave nothing") }
@@ -54,7 +55,8 @@ final class Succession: Sendable {
 
   private func take(_ number: Int32, as role: String) {
     let words = role.split(separator: " ")
-    if words.count == 3, words[0] == "listener", let address = IPAddress(String(words[1])), let port = UInt16(words[2]) {
+    if words.count == 3, words[0] == "listener", let address = IPAddress(String(words[1])), let port = UInt16(words[2])
+    {
       listeners.add(Descriptor(owning: number), at: .init(address, port: port))
     } else {
       descriptors.withLock { known in
@@ -74,7 +76,7 @@ final class Succession: Sendable {
 
   /// Everything is ready but what only one process can have. Waits for what is owned.
   func awaitGrants() throws(Failure) -> Resumption {
-    channel.send(.ready(pid: getpid(), version: Roost.version))
+    channel.send(.ready)
     guard let message = try? channel.receive(until: Clock.now() + .seconds(5)), case .grants(let bytes) = message,
       let resumption = try? Resumption(bytes)
     else { throw .given("the old process goes on") }

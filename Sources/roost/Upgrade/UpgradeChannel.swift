@@ -7,6 +7,7 @@ import Linux
 ///
 /// ```
 ///   the old one                       the new one
+///                        ◄──────────  started
 ///   descriptor … offered ──────────►  reads the configuration, starts its guardian, its threads
 ///                        ◄──────────  ready
 ///   its address thread rests
@@ -17,7 +18,7 @@ import Linux
 ///                        ◄──────────  done
 ///   lets go of everything
 ///   released ──────────────────────►  takes over the control socket, calls the peers, arms its guardian
-///   finishes its connections, ends
+///   finishes its connections, ends ◄── close, where a VIP leaves before
 /// ```
 /// Until `done` either may give up (`failed`, `cancelled`, or the end of a process), and the old one goes on.
 final class UpgradeChannel: Sendable {
@@ -25,7 +26,9 @@ final class UpgradeChannel: Sendable {
     /// What the descriptor is: a word, and for a listening socket its address and port.
     case descriptor(String, Int32)
     case offered
-    case ready(pid: Int32, version: String)
+    /// The new one is there, as that process.
+    case started(pid: Int32, version: String)
+    case ready
     case grants([UInt8])
     case prepared
     case state([UInt8])
@@ -33,6 +36,10 @@ final class UpgradeChannel: Sendable {
     case released
     case failed(String)
     case cancelled
+    /// From the new one, afterwards: a VIP is about to leave, so the connections that the old one still has end within that time.
+    case close(number: UInt64, vip: String, milliseconds: Int64)
+    /// They have.
+    case closed(UInt64)
   }
 
   enum Failure: Error { case closed, late }
@@ -102,7 +109,7 @@ extension UpgradeChannel.Message {
     switch self {
     case .descriptor(let role, let number): (1, Array(role.utf8), number)
     case .offered: (2, [], -1)
-    case .ready(let pid, let version): (3, Array("\(pid) \(version)".utf8), -1)
+    case .started(let pid, let version): (3, Array("\(pid) \(version)".utf8), -1)
     case .grants(let bytes): (4, bytes, -1)
     case .prepared: (5, [], -1)
     case .state(let bytes): (6, bytes, -1)
@@ -110,6 +117,9 @@ extension UpgradeChannel.Message {
     case .released: (8, [], -1)
     case .failed(let why): (9, Array(why.utf8), -1)
     case .cancelled: (10, [], -1)
+    case .close(let number, let vip, let limit): (11, Array("\(number) \(limit) \(vip)".utf8), -1)
+    case .ready: (13, [], -1)
+    case .closed(let number): (12, Array("\(number)".utf8), -1)
     }
   }
 
@@ -121,7 +131,7 @@ extension UpgradeChannel.Message {
     case 3:
       let words = text.split(separator: " ", maxSplits: 1)
       guard words.count == 2, let pid = Int32(words[0]) else { return nil }
-      self = .ready(pid: pid, version: String(words[1]))
+      self = .started(pid: pid, version: String(words[1]))
     case 4: self = .grants(payload)
     case 5: self = .prepared
     case 6: self = .state(payload)
@@ -129,6 +139,16 @@ extension UpgradeChannel.Message {
     case 8: self = .released
     case 9: self = .failed(text)
     case 10: self = .cancelled
+    case 11:
+      let words = text.split(separator: " ", maxSplits: 2)
+      guard words.count == 3, let number = UInt64(words[0]), let limit = Int64(words[1]), 0...86_400_000 ~= limit else {
+        return nil
+      }
+      self = .close(number: number, vip: String(words[2]), milliseconds: limit)
+    case 12:
+      guard let number = UInt64(text) else { return nil }
+      self = .closed(number)
+    case 13: self = .ready
     default: return nil
     }
   }

@@ -91,11 +91,14 @@ final class Upgrader: Sendable {
     var successor: Int32 = 0
     var pause: AddressThread.Pause?
     do throws(Refusal) {
-      try lend(belongings, channel)
-      guard case .ready(let pid, let version) = try receive(channel, within: Self.longestStart) else {
-        throw Refusal(text: "the new process said something else than that it is ready")
+      guard case .started(let pid, let version) = try receive(channel, within: Self.longestStart) else {
+        throw Refusal(text: "the new process said something else than that it has started")
       }
       successor = pid
+      try lend(belongings, channel)
+      guard case .ready = try receive(channel, within: Self.longestStart) else {
+        throw Refusal(text: "the new process said something else than that it is ready")
+      }
       let grants = try ask { .offer($0) }
       do throws(SystemError) {
         pause = try belongings.addresses.pause(within: .milliseconds(500))
@@ -232,9 +235,11 @@ final class Upgrader: Sendable {
   // MARK: Afterwards
 
   /// Everything of this process is at rest: the other one may have what only one can.
-  func release() {
-    guard let (channel, answer) = finished.withLock({ $0 }) else { return }
+  /// - Returns: what it says from now on.
+  func release() -> UpgradeChannel? {
+    guard let (channel, answer) = finished.withLock({ $0 }) else { return nil }
     answer()
     channel.send(.released)
+    return channel
   }
 }
