@@ -25,14 +25,15 @@ extension Node {
   public var resumption: Resumption {
     var all = Resumption()
     all.isStandby = coordination.standby != .no
-    for vip in vips where !vip.settings.isVacant {
+    for (index, vip) in vips.enumerated() where !vip.settings.isVacant {
       var (isHeld, until) = (false, Instant?.none)
       if case .held(_, let end) = vip.holding { (isHeld, until) = (true, end) }
       all.vips.append(
         .init(
           name: vip.settings.name, generation: vip.generation, isHeld: isHeld, until: until,
           router: vip.router?.resumption, announced: vip.announced, announcement: vip.announcement, since: vip.since,
-          reason: vip.reason))
+          reason: vip.reason, arrivedBy: coordination.standings[index].arrivedBy,
+          leftAlone: coordination.standings[index].leftAlone.map { coordination.peers[$0.peer].name }))
     }
     for service in services where !service.settings.isVacant {
       for (index, backend) in service.backends.enumerated() where backend.monitor != nil && backend.state != .unknown {
@@ -84,6 +85,10 @@ extension Node {
       vips[vip].state = .backup
     } else {
       return
+    }
+    coordination.standings[vip].arrivedBy = known.arrivedBy
+    if let peer = known.leftAlone.flatMap({ settings.peer(named: $0) }) {
+      coordination.standings[vip].leftAlone = LeftAlone(peer: peer, owner: nil, previous: nil)
     }
     vips[vip].since = known.since
     vips[vip].reason = known.reason

@@ -19,6 +19,10 @@ public struct Resumption: Sendable, Hashable {
     public var announcement: Instant?
     public var since: Instant?
     public var reason: String
+    /// The move that brought it here.
+    public var arrivedBy: UInt64?
+    /// The peer that it was moved to, by name: it is left alone there.
+    public var leftAlone: String?
   }
 
   public struct Backend: Sendable, Hashable {
@@ -106,6 +110,10 @@ extension Resumption.VIP {
     BytesOut.instant(announcement, &bytes)
     BytesOut.instant(since, &bytes)
     BytesOut.text(reason, &bytes)
+    BytesOut.flag(arrivedBy != nil, &bytes)
+    if let arrivedBy { BytesOut.number(arrivedBy, &bytes) }
+    BytesOut.flag(leftAlone != nil, &bytes)
+    if let leftAlone { BytesOut.text(leftAlone, &bytes) }
     BytesOut.flag(router != nil, &bytes)
     guard let router else { return }
     BytesOut.flag(router.isActive, &bytes)
@@ -133,6 +141,8 @@ extension Resumption.VIP {
     announcement = try bytes.instant()
     since = try bytes.instant()
     reason = try bytes.text()
+    if try bytes.flag() { arrivedBy = try bytes.number() }
+    if try bytes.flag() { leftAlone = try bytes.text() }
     guard try bytes.flag() else { return }
     let isActive = try bytes.flag()
     // "Never" and "always" are times, too: the whole range is good here.

@@ -58,7 +58,9 @@ struct ResumptionTests {
 
   @Test func `a backend that was down is down, and needs no check to be known for that`() throws {
     let check = Health.Settings(interval: .seconds(1))
-    var old = Bench.owner(backends: ["app1", "app2"]) { $0.services[0].check = check }
+    var old = Bench(backends: ["app1", "app2"], check: check)
+    old.give(.start)
+    old.give(Bench.linkUp)
     old.advance(by: .milliseconds(200))
     for case .probe(let service, let backend, let probe) in old.take() {
       old.give(

@@ -221,6 +221,9 @@ struct Failure: Error, CustomStringConvertible {
 }
 
 extension String {
+  /// 0 where it is no number.
+  var integer: Int { Int(self) ?? 0 }
+
   var trimmed: String {
     String(self.drop(while: \.isWhitespace).reversed().drop(while: \.isWhitespace).reversed())
   }

@@ -93,6 +93,47 @@ struct UpgradeTests {
     #expect(!machine.holds(UnitTests.vip))
   }
 
+  @Test func `Beside a peer, with 10 ms adverts, the VIP stays where it is, whoever has it`() throws {
+    let machine = try Self.machine()
+    // The same wire, with a second node in the clients' namespace; both with a secret, so that they are linked.
+    let started = machine.script(
+      """
+      set -e
+      systemctl stop roost.service
+      \(Container.installed) secret /etc/roost/secret
+      sed -i -e "1a\\\\  secret: /etc/roost/secret" -e s/100ms/10ms/ /etc/roost/roost.yaml
+      systemctl start roost.service
+      systemd-run --unit=peer ip netns exec client \(Container.installed) run --node lb2 --state /var/lib/peer \
+        --socket /run/peer.sock
+      """)
+    #expect(started.status == 0, "\(started.output)")
+    func isOn(_ node: String) -> Bool {
+      let claims = machine.script("journalctl --output=cat --unit=peer | grep -c \"vip web: active\"").output.trimmed
+      return node == "lb1" ? machine.holds(UnitTests.vip) && claims == "0" : claims == "1" && !machine.holds(UnitTests.vip)
+    }
+    func links() -> Int {
+      machine.script("journalctl --output=cat --unit=roost | grep -c \"peer lb2 is linked\"").output.trimmed.integer
+    }
+    try machine.wait("the VIP") { machine.holds(UnitTests.vip) }
+    try machine.wait("the peer link") { links() == 1 }
+    // The second node may have claimed while it heard nobody: what matters begins here.
+    machine.script("journalctl --rotate; journalctl --vacuum-time=1ms")
+    let report = try Self.upgrade(machine)
+    print("upgrade at 10 ms adverts: nobody acted for \(report.silent_ms) ms")
+    try machine.wait("the peer link again") { links() == 1 }
+    #expect(isOn("lb1"))
+
+    let moved = machine.run(Container.installed, "move", "web", "--to", "lb2")
+    #expect(moved.status == 0, "\(moved.output)")
+    #expect(isOn("lb2"))
+    // A preferred backup leaves it there, before and after its own upgrade.
+    try machine.wait("the old process to end") { machine.processes.count == 2 }
+    _ = try Self.upgrade(machine)
+    try machine.wait("the peer link a third time") { links() == 2 }
+    machine.run("sleep", "1")
+    #expect(isOn("lb2"))
+  }
+
   @Test func `Connections that the old process still has end before the VIP leaves`() throws {
     let machine = try Self.machine()
     machine.script("ip netns exec client python3 /share/traffic.py client \(UnitTests.vip) 80 20 > /share/seen 2>&1 &")
