@@ -326,9 +326,10 @@ final class ReloadCoordinator: Sendable {
     }
 
     private func refused(_ text: String) -> Outcome {
-      log.write(.error, "the configuration does not change: \(text)", cause: text)
-      let first = text.split(separator: "\n").first.map(String.init) ?? text
-      chronicle.report(.reloadRefused, .error, "the configuration does not change: \(first)")
+      let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+      chronicle.report(.reloadRefused, .error, "the configuration does not change: \(lines.first ?? "")")
+      // An event is one line; whoever sent a signal has only the log to find the mistakes in.
+      if lines.count > 1 { log.write(.error, "the mistakes:\n\(text)", cause: text) }
       return .refused(text)
     }
 
