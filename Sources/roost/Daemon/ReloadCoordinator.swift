@@ -303,11 +303,19 @@ final class ReloadCoordinator: Sendable {
           text: "this machine would be node '\(name ?? "")', and is '\(plan.name)': restart the daemon for that")
       }
       let interfaces = configuration.vips.map { configuration.interface(of: $0, node: name, on: host) ?? "" }
+      let new: DaemonPlan
       do throws(Daemon.Failure) {
-        return try DaemonPlan(configuration, name: name, interfaces: interfaces, after: plan)
+        new = try DaemonPlan(configuration, name: name, interfaces: interfaces, after: plan)
       } catch {
         throw Refusal(text: "\(error)")
       }
+      // What goes keeps its place until the next change, so there may be more places than VIPs.
+      guard new.node.vips.count <= OwnershipRecord.maximumCapacity else {
+        throw Refusal(
+          text: "this change needs \(new.node.vips.count) places for VIPs, \(OwnershipRecord.maximumCapacity) at most: "
+            + "remove VIPs first, reload, then add the new ones")
+      }
+      return new
     }
 
     private func put(_ new: DaemonPlan, _ reading: Reading) -> Outcome {
