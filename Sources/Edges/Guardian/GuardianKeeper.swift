@@ -39,6 +39,8 @@ public final class GuardianKeeper {
     let pid: Int32
     let handle: Int32
     let channel: Channel
+    /// Kept open: the kernel tells whoever has it of the guardian's death.
+    let lifeline: Lifeline
     let started: Instant
   }
 
@@ -102,10 +104,12 @@ public final class GuardianKeeper {
 
   private static func start(_ command: Command, record: Int32, own: Int32) throws(SystemError) -> Running {
     let (channel, other) = try Channel.pair()
+    let (lifeline, far) = try Lifeline.make(for: getpid())
     var arguments: [UnsafeMutablePointer<CChar>?] = command.arguments.map { strdup($0) }
     arguments.append(nil)
     defer { for argument in arguments { free(argument) } }
-    let pid = clinux_guardian_spawn(command.program, arguments, environ, [other.descriptor, record, own], 3)
+    let descriptors = [other.descriptor, record, own, lifeline.descriptor, far.descriptor]
+    let pid = clinux_guardian_spawn(command.program, arguments, environ, descriptors, Int32(descriptors.count))
     guard pid > 0 else { throw .last("posix_spawn", "the guardian") }
     // A child that is gone already is a zombie, and has a descriptor all the same.
     let handle = clinux_pidfd_open(pid)
@@ -115,8 +119,8 @@ public final class GuardianKeeper {
       while waitpid(pid, nil, 0) < 0, errno == EINTR {}
       throw error
     }
-    withExtendedLifetime(other) {}
-    return Running(pid: pid, handle: handle, channel: channel, started: OwnershipRecord.now())
+    withExtendedLifetime((other, far)) {}
+    return Running(pid: pid, handle: handle, channel: channel, lifeline: lifeline, started: OwnershipRecord.now())
   }
 
   /// From now on the keeper lives on that reactor.
