@@ -134,7 +134,6 @@ final class Clerk {
       let release = releaser.finishAfterDeath { targets, done in
         eraser.erase(targets)
         done()
-        eraser.lower(targets)
       }
       if let release {
         if let release { GuardianProcess.complain("\(release)") }

@@ -67,6 +67,8 @@ public final class GuardianKeeper {
   private var sockets: [GuardianMessage.Route: VRRPSocket] = [:]
   private var untoldSockets: [GuardianMessage.Route] = []
   private var hasUntold = false
+  /// How many messages the guardian was told, to see that it is told nothing twice.
+  private(set) var told: UInt64 = 0
   private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: GuardianMessage.longest, alignment: 8)
 
   public init(_ record: OwnershipRecord, _ command: Command) throws(SystemError) {
@@ -262,13 +264,17 @@ public final class GuardianKeeper {
   }
 
   private func tell(_ vip: Int, _ channel: Channel) -> Channel.Sent {
-    guard let charge = charges[vip] else { return channel.send(.drop(vip: vip)) }
-    // Where one of these has no room, all begin again: the first one makes the guardian forget the rest.
-    var sent = channel.send(.charge(vip: vip, charge))
-    for farewell in charge.farewells where sent == .done {
-      sent = channel.send(.farewell(vip: vip, farewell))
+    func say(_ message: GuardianMessage) -> Channel.Sent {
+      told &+= 1
+      return channel.send(message)
     }
-    return sent == .done ? channel.send(.commit(vip: vip)) : sent
+    guard let charge = charges[vip] else { return say(.drop(vip: vip)) }
+    // Where one of these has no room, all begin again: the first one makes the guardian forget the rest.
+    var sent = say(.charge(vip: vip, charge))
+    for farewell in charge.farewells where sent == .done {
+      sent = say(.farewell(vip: vip, farewell))
+    }
+    return sent == .done ? say(.commit(vip: vip)) : sent
   }
 
   // MARK: The end
