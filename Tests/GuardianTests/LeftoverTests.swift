@@ -103,7 +103,7 @@ private final class Vigilance {
 }
 
 /// A child of this process that does nothing.
-private func spawnSleeper() throws -> Int32 {
+func spawnSleeper() throws -> Int32 {
   var child = pid_t()
   var arguments: [UnsafeMutablePointer<CChar>?] = [strdup("sleep"), strdup("1000"), nil]
   defer { for argument in arguments { free(argument) } }
@@ -112,7 +112,8 @@ private func spawnSleeper() throws -> Int32 {
   return child
 }
 
-private func state(_ pid: Int32) -> UInt8? {
+/// The third field of /proc/PID/stat (proc(5)).
+func state(_ pid: Int32) -> UInt8? {
   guard let line = WatchedProcess.read("/proc/\(pid)/stat", capacity: 256) else { return nil }
   return line.lastIndex(of: UInt8(ascii: ")")).map { line[$0 + 2] }
 }
@@ -151,7 +152,8 @@ struct LeftoverTests {
     }
   }
 
-  @Test func `in a stall it goes too, and again when the kernel brings it back, until the address thread has spoken`() throws
+  @Test func `in a stall it goes too, and again when the kernel brings it back, until the address thread has spoken`()
+    throws
   {
     try Vigilance.run { stage, world in
       try put()
@@ -193,7 +195,9 @@ struct LeftoverTests {
 
   @Test func `addresses on the device of a virtual MAC go, and the device is set down`() throws {
     try Vigilance.run { stage, world in
-      try shell("ip link add link eth0 name roost.1 address 00:00:5e:00:01:01 type macvlan mode private; ip link set roost.1 up")
+      try shell(
+        "ip link add link eth0 name roost.1 address 00:00:5e:00:01:01 type macvlan mode private; ip link set roost.1 up"
+      )
       try put(on: "roost.1")
       world.record.grant(0, generation: 1)
       try world.charge(world.charge([Vigilance.address], on: Int32(if_nametoindex("roost.1"))))
@@ -202,72 +206,5 @@ struct LeftoverTests {
       let left = try shell("ip address show dev roost.1")
       #expect(!left.contains(Stage.vip) && !left.contains("UP"), "\(left)")
     }
-  }
-}
-
-struct LifelineTests {
-  /// Stands still, and goes on when the one that holds it dies.
-  @Test func `who is held when its holder dies goes on, and who was stopped by others doesn't`() throws {
-    let daemon = try spawnSleeper()
-    defer {
-      kill(daemon, SIGKILL)
-      waitpid(daemon, nil, 0)
-    }
-    for isHeld in [false, true] {
-      let (line, far) = try Lifeline.make(for: daemon)
-      // What the guardian has: both ends.
-      var arguments: [UnsafeMutablePointer<CChar>?] = [strdup("sleep"), strdup("1000"), nil]
-      defer { for argument in arguments { free(argument) } }
-      let holder = clinux_guardian_spawn("/bin/sleep", &arguments, environ, [line.descriptor, far.descriptor], 2)
-      try #require(holder > 0)
-      // Here, only the end that is told.
-      withExtendedLifetime(consume far) {}
-      if isHeld { line.tie() }
-      kill(daemon, SIGSTOP)
-      #expect(eventually { state(daemon) == UInt8(ascii: "T") })
-      kill(holder, SIGKILL)
-      waitpid(holder, nil, 0)
-      if isHeld {
-        #expect(eventually { state(daemon) == UInt8(ascii: "S") })
-      } else {
-        usleep(100_000)
-        #expect(state(daemon) == UInt8(ascii: "T"))
-      }
-      kill(daemon, SIGCONT)
-    }
-  }
-}
-
-struct KeeperTests {
-  private static func charge(_ number: Int) -> Charge {
-    Charge(
-      interval: .seconds(1), hasServices: false, addresses: [.v4(IPv4Address(rawValue: 0x0A09_0000 | UInt32(number)))],
-      interface: 2,
-      farewells: [
-        .init(
-          interface: 2, source: IPAddress("10.9.0.1")!, destination: IPAddress("224.0.0.18")!, message: [0x31, 1])
-      ])
-  }
-
-  @Test func `what is not different is not told again`() throws {
-    var command = GuardianKeeper.Command(arguments: ["sleep", "1000"])
-    command.program = "/bin/sleep"
-    let keeper = try GuardianKeeper(try OwnershipRecord(capacity: 255), command)
-    try keeper.start()
-    defer { if let pid = keeper.pid { kill(pid, SIGKILL) }; keeper.goodbye() }
-    for vip in 0..<255 { keeper.charge(vip, Self.charge(vip)) }
-    // Of each: the charge, its farewell, and the end.
-    #expect(keeper.told == 3 * 255)
-    for _ in 0..<10 {
-      for vip in 0..<255 { keeper.charge(vip, Self.charge(vip)) }
-      keeper.turned()
-    }
-    #expect(keeper.told == 3 * 255)
-    var other = Self.charge(7)
-    other.devices.ipv4 = 9
-    keeper.charge(7, other)
-    keeper.charge(8, nil)
-    keeper.charge(8, nil)
-    #expect(keeper.told == 3 * 255 + 3 + 1)
   }
 }

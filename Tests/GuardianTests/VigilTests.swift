@@ -88,7 +88,8 @@ struct GuardianMessageTests {
       vip: 1023, .init(interface: 3, source: v4, destination: v6, message: Array(repeating: 0x31, count: 4088))),
     .commit(vip: 7), .drop(vip: 7), .socket(.init(interface: 3, family: .ipv6)),
     .dropSocket(.init(interface: 3, family: .ipv4)), .goodbye, .ready,
-    .released(Release(cause: .silence, vips: 3, leftovers: 2, silence: .seconds(1), farewell: .zero, erased: .milliseconds(2))),
+    .released(
+      Release(cause: .silence, vips: 3, leftovers: 2, silence: .seconds(1), farewell: .zero, erased: .milliseconds(2))),
     .released(Release(cause: .death, vips: 1, leftovers: 0, silence: .zero, farewell: .zero, erased: nil)),
     .demoted(.milliseconds(201)), .trouble("why"),
   ]

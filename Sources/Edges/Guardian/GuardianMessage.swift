@@ -162,7 +162,8 @@ extension GuardianMessage {
       let (silence, farewell, erased) = (try reader.duration(), try reader.duration(), try reader.duration())
       self = .released(
         Release(
-          cause: cause, vips: number, leftovers: Int(leftovers), silence: silence, farewell: farewell, erased: erased < .zero ? nil : erased))
+          cause: cause, vips: number, leftovers: Int(leftovers), silence: silence, farewell: farewell,
+          erased: erased < .zero ? nil : erased))
     case .demoted: self = .demoted(try reader.duration())
     case .trouble: self = .trouble(String(decoding: try reader.list(), as: UTF8.self))
     }

@@ -46,7 +46,8 @@ public enum GuardianProcess {
     do throws(SystemError) {
       let channel = Channel(Descriptor(owning: channelDescriptor))
       let record = try OwnershipRecord(sharing: Descriptor(owning: recordDescriptor))
-      let process = WatchedProcess(pid: record.process, handle: Descriptor(owning: processDescriptor),
+      let process = WatchedProcess(
+        pid: record.process, handle: Descriptor(owning: processDescriptor),
         lifeline: Lifeline(Descriptor(owning: lifelineDescriptor)))
       let file = pidFile.flatMap { PidFile($0, unless: { process.isDead }) }
       defer { file?.remove() }

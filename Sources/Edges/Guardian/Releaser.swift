@@ -100,6 +100,8 @@ final class Releaser: Sendable {
     _ vips: [Int], _ leftovers: [Int], _ cause: Release.Cause, silence: Duration, _ noticed: Instant,
     erasing erase: OwnErase, waiting: Bool
   ) -> Outcome {
+    // Before, too: should this process die in between, the loop looks at what was deposed all the same.
+    if !vips.isEmpty { record.bumpEpoch() }
     for vip in vips { _ = record.depose(vip) }
     if !vips.isEmpty { record.bumpEpoch() }
     let targets = book.targets(vips + leftovers)

@@ -215,7 +215,7 @@ extension AddressKeeper {
       let index = currentIndex(entry, address.family)
       if index != 0, !Self.isGone(perform(.remove, address, on: index)) { lookSoon(entry) }
     }
-    if entries[entry].lookAgain == nil { isGone(entry) }
+    if entries[entry].lookAgain == nil { confirmGone(entry) }
     lower(entry)
   }
 

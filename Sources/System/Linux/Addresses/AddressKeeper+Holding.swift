@@ -167,7 +167,7 @@ extension AddressKeeper {
       lookSoon(entry)
     } else {
       if record.owner(vip.id) == nil { record.setLeaseEnd(vip.id, nil) }
-      isGone(entry)
+      confirmGone(entry)
       report(.removed(vip.id, generation))
     }
   }

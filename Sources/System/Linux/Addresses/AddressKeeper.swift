@@ -197,7 +197,7 @@ final class AddressKeeper {
   }
 
   /// Nothing is left of the VIP: the kernel said so after the last message of this thread for it.
-  func isGone(_ entry: Int) {
+  func confirmGone(_ entry: Int) {
     guard case .idle = entries[entry].phase else { return }
     record.setGone(entries[entry].vip.id, upTo: entries[entry].told)
   }
