@@ -107,7 +107,7 @@ struct Daemon {
     // Last, because it changes the network: it removes what an earlier life left behind.
     let addresses = try AddressThread(
       plan.addresses, watching: plan.watched,
-      record: record, journal: folder.journalFile
+      record: record, journal: folder.journalFile, isPreferred: isRealtime
     ) { mailbox.send(.addresses($0)) }
     defer { addresses.stop() }
 
