@@ -204,7 +204,9 @@ extension Node {
 
   private func isIsolated(_ vip: Int, at now: Instant) -> Bool {
     var last = vips[vip].listening.heard
-    if let segment = vips[vip].segment, let heard = segments[segment].heard { last = last.map { max($0, heard) } ?? heard }
+    if let segment = vips[vip].segment, let heard = segments[segment].heard {
+      last = last.map { max($0, heard) } ?? heard
+    }
     if let heard = hearsay.heard { last = last.map { max($0, heard) } ?? heard }
     let quiet = last.map { now - $0 }
     if let quiet, quiet < Self.proof(vips[vip].machine.interval) { return false }

@@ -181,7 +181,8 @@ extension Node {
     guard let first = wanted.first else { return nil }
     var best: (peer: Int, priority: UInt8)?
     for peer in coordination.peers.indices {
-      guard wanted.allSatisfy({ isWilling(peer, for: $0) }), let priority = coordination.peers[peer].vips[first]?.priority
+      guard wanted.allSatisfy({ isWilling(peer, for: $0) }),
+        let priority = coordination.peers[peer].vips[first]?.priority
       else { continue }
       if best == nil || priority > best?.priority ?? 0 { best = (peer, priority) }
     }

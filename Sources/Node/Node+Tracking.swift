@@ -39,6 +39,13 @@ public struct TrackerStatus: Sendable {
   /// When damping may end.
   var deadline: Instant? { goodSince.map { $0.later(by: Self.quiet) } }
 
+  /// Begins with what another process knew, unless this one has had a look of its own.
+  mutating func assume(_ known: Resumption.Tracker) {
+    guard verdict == .unknown else { return }
+    verdict = known.isBad ? .bad : .good
+    message = known.message
+  }
+
   mutating func hear(_ report: TrackReport, at now: Instant) -> Change? {
     switch report {
     case .unknown(let why):
@@ -145,7 +152,9 @@ extension Node {
       case .service(let service, let atLeast):
         guard services.indices.contains(service) else { continue }
         var count = 0
-        for backend in services[service].backends.indices where services[service].backends[backend].takesTraffic { count += 1 }
+        for backend in services[service].backends.indices where services[service].backends[backend].takesTraffic {
+          count += 1
+        }
         let report =
           count >= atLeast ? TrackReport.good : .bad("\(count) of the \(atLeast) backends that it needs take traffic")
         let isGood = report == .good

@@ -182,7 +182,10 @@ struct HandOverTests {
     #expect(cluster.owners() == [2])
     #expect(cluster.takes() == 1)
     #expect(cluster.shared[0] == .zero)
-    if case .moved("lb3", .some) = cluster.answer(to: 7) {} else { Issue.record("\(String(describing: cluster.answer(to: 7)))") }
+    if case .moved("lb3", .some) = cluster.answer(to: 7) {
+    } else {
+      Issue.record("\(String(describing: cluster.answer(to: 7)))")
+    }
   }
 
   @Test func `the owner waits until the third nodes know, but not for longer than 20 ms`() {

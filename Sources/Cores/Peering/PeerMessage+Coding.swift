@@ -258,7 +258,8 @@ extension PeerMessage {
       self = .moved(
         vip: try reader.text(), to: try reader.text(), move: move,
         freshness: try reader.optional { reader throws(PeeringError) in
-          Freshness(after: .nanoseconds(try reader.number(Int64.self)), within: .nanoseconds(try reader.number(Int64.self)))
+          Freshness(
+            after: .nanoseconds(try reader.number(Int64.self)), within: .nanoseconds(try reader.number(Int64.self)))
         })
     case .leave:
       let move = try reader.number(UInt64.self)

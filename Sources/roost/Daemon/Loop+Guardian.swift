@@ -88,6 +88,7 @@ extension Loop {
       fence.keyChanges = elections.keyChanges
       for vip in settings.vips.indices { fence.recharge(vip) }
     }
+    if isUnguarded { return parts.guardian.turned() }
     if !fence.stale.isEmpty {
       for vip in fence.stale where settings.vips.indices.contains(vip) { parts.guardian.charge(vip, charge(vip)) }
       fence.isCharged()

@@ -190,6 +190,7 @@ final class AddressKeeper {
       flush()
       readChanges()
       configure(AddressThread.VIP.withDistinctDevices(vips), watching: watching)
+    case .pause: flush()
     case .stop:
       flush()
       dismantle()

@@ -155,6 +155,12 @@ public final class OwnershipRecord: Sendable {
     return nanoseconds == 0 ? nil : Instant(nanoseconds: Int64(bitPattern: nanoseconds))
   }
 
+  /// That generation owns the VIP already, by the word of the process whose place this one takes.
+  public func adopt(_ vip: Int, generation: UInt64, until: Instant?) {
+    grant(vip, generation: generation)
+    setLeaseEnd(vip, until)
+  }
+
   func setLeaseEnd(_ vip: Int, _ end: Instant?) {
     word(vip, .until) { $0.store(UInt64(bitPattern: end?.nanoseconds ?? 0), ordering: .releasing) }
   }
