@@ -21,8 +21,11 @@ public struct Coordination: Sendable {
   var promises: [Promise] = []
   /// Hand-overs that were asked for here and are another node's to do.
   var requests: [MoveRequest] = []
-  /// What every peer was told last of this node's VIPs.
+  /// What every peer was told last of this node's VIPs, and when.
   var told: [PeerMessage.VIPReport] = []
+  var toldAt: Instant?
+  /// When they are told what has changed since.
+  var tellAt: Instant?
   /// Numbers for moves: a later life of this node must not take an earlier one's messages for its own.
   var random: SplitMix64
   /// Something changed that the end of the event has to look at (`Node.settle`).
@@ -58,6 +61,8 @@ public struct Coordination: Sendable {
     /// The peer, the owner, that named this node, and the source of its adverts.
     var namedBy: Int?
     var namedOwner: IPAddress?
+    /// A hand-over to another node that is about to be: the owner's priority 0 is that node's.
+    var comingMove: ComingMove?
     /// After a hand-over to another node: this one leaves it the VIP though it may be preferred.
     var leftAlone: LeftAlone?
     /// After a hand-over to this node: told to peers that come, so that they leave it the VIP, too.
@@ -65,7 +70,7 @@ public struct Coordination: Sendable {
     var isHandedOver = false
 
     /// Adverts are worth a look beyond the election.
-    var listens: Bool { namedBy != nil || leftAlone != nil || isHandedOver }
+    var listens: Bool { namedBy != nil || leftAlone != nil || comingMove != nil || isHandedOver }
   }
 
   init(_ settings: NodeSettings, seed: UInt64) {
@@ -117,6 +122,7 @@ public struct Coordination: Sendable {
     for handOver in handOvers { deadline = earlier(deadline, handOver.until) }
     for promise in promises { deadline = earlier(deadline, promise.until) }
     for request in requests { deadline = earlier(deadline, request.until) }
+    deadline = earlier(deadline, tellAt)
     if case .leaving(_, let until) = standby { deadline = earlier(deadline, until) }
     return deadline
   }
@@ -136,6 +142,7 @@ public struct PeerStatus: Sendable {
     self.vips = Array(repeating: nil, count: vips)
   }
 
+  @inline(__always)
   func owns(_ vip: Int) -> Bool { isUp && vips.indices.contains(vip) && vips[vip]?.state == .active }
 }
 

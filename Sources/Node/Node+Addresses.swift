@@ -111,13 +111,11 @@ extension Node {
   /// Before anything else is made of the time: a node that slept past a lease must not send another advert as the owner, not even
   /// the one with which an owner answers what it hears.
   mutating func endLeases(at now: Instant, _ emit: (Effect) -> Void) {
-    guard let due = deadline, due <= now else { return }
-    for vip in vips.indices {
-      switch vips[vip].holding {
-      case .held(_, let until?) where until <= now: lost(vip: vip, at: now, emit)
-      case .closing(_, _, let lease?, _) where lease <= now: lost(vip: vip, at: now, emit)
-      default: continue
-      }
+    // Each loses its lease once in an event: this ends, whatever follows from a loss.
+    var rest = vips.count
+    while let (vip, end) = leases.earliest, end <= now, rest > 0 {
+      rest -= 1
+      lost(vip: vip, at: now, emit)
       rearm(vip)
     }
   }
@@ -138,7 +136,7 @@ extension Node {
       reconsider(vip: vip, at: now, emit)
     }
     listeningTimer(vip: vip, at: now, emit)
-    if let due = vips[vip].router?.deadline, due <= now, mayClaim(vip: vip, at: now, emit) {
+    if let due = vips[vip].machine.deadline, due <= now, mayClaim(vip: vip, at: now, emit) {
       elect(vip: vip, .timer, at: now, emit)
     }
     replaceIfGone(vip: vip, at: now, emit)
@@ -156,6 +154,7 @@ extension Node {
   mutating func rearm(_ vip: Int) {
     guard phase != .stopped else { return }
     deadlines.set(vip, to: vips[vip].deadline)
+    leases.set(vip, to: vips[vip].leaseEnd)
   }
 
   // MARK: Announcements

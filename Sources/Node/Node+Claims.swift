@@ -62,7 +62,7 @@ extension Node {
     guard vips[vip].isHeld, vips[vip].settings.addresses.contains(address) else { return }
     // While connections end because another node took over, the claim is that node's, and right.
     if case .closing(_, _, _, leaving: false) = vips[vip].holding { return }
-    vips[vip].defence.claimed(at: now, interval: vips[vip].router?.interval ?? .seconds(1))
+    vips[vip].defence.claimed(at: now, interval: vips[vip].machine.interval)
     if vips[vip].defence.isWorthSaying(mac, at: now) { emit(.report(.claimed(address, by: mac, vip: vip))) }
   }
 

@@ -40,12 +40,12 @@ extension Node {
     func refuse(_ why: String) { emit(.answer(ticket: ticket, .refused(why))) }
     guard vips.indices.contains(vip), !vips[vip].settings.isVacant else { return refuse("there is no such VIP") }
     let name = vips[vip].settings.name
-    guard vips[vip].router != nil else { return refuse("\(name) has a fixed owner") }
+    guard vips[vip].hasElection else { return refuse("\(name) has a fixed owner") }
     if case .peer(let peer) = target, !coordination.peers.indices.contains(peer) {
       return refuse("there is no such node")
     }
 
-    if vips[vip].router?.state == .active {
+    if vips[vip].machine.state == .active {
       switch target {
       case .thisNode: refuse("\(settings.name) owns \(name) already")
       case .best: beginHandOver(vip, to: nil, move: nextMove(), origin: .ticket(ticket), at: now, emit)
@@ -156,7 +156,7 @@ extension Node {
 
   /// Answers when nothing is held any more.
   mutating func settleStandby(_ emit: (Effect) -> Void) {
-    guard case .leaving(let tickets, _) = coordination.standby, vips.allSatisfy(\.isGone) else { return }
+    guard case .leaving(let tickets, _) = coordination.standby, nothingIsHeld else { return }
     coordination.standby = .yes
     for ticket in tickets { emit(.answer(ticket: ticket, .done)) }
   }

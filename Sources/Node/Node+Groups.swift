@@ -11,7 +11,7 @@ extension Node {
   /// The VIPs that move with this one, itself included, in the order of the configuration.
   func companions(of vip: Int) -> [Int] {
     guard let group = coordination.standings[vip].group, settings.groups.indices.contains(group) else { return [vip] }
-    return settings.groups[group].filter { vips.indices.contains($0) && vips[$0].router != nil }
+    return settings.groups[group].filter { vips.indices.contains($0) && vips[$0].hasElection }
   }
 
   /// The obstacle of another VIP of the group.
@@ -27,16 +27,16 @@ extension Node {
 
   mutating func settleGroups(at now: Instant, _ emit: (Effect) -> Void) {
     for group in settings.groups where group.count > 1 {
-      let members = group.filter { vips.indices.contains($0) && vips[$0].router != nil }
+      let members = group.filter { vips.indices.contains($0) && vips[$0].hasElection }
       if phase == .running { for vip in members { joinOrLeave(vip, at: now, emit) } }
       moveTogether(members, at: now, emit)
+      for vip in members { remember(vip) }
     }
-    for vip in vips.indices { remember(vip) }
   }
 
   private mutating func joinOrLeave(_ vip: Int, at now: Instant, _ emit: (Effect) -> Void) {
     let why = obstacle(vip, at: now)
-    let takesPart = vips[vip].router?.state != .initialize
+    let takesPart = vips[vip].machine.state != .initialize
     let isToldRightly = vips[vip].state == .fault && vips[vip].reason == why
     if why == nil ? !takesPart : takesPart || !isToldRightly { reconsider(vip: vip, at: now, emit) }
   }
@@ -44,16 +44,16 @@ extension Node {
   private mutating func moveTogether(_ members: [Int], at now: Instant, _ emit: (Effect) -> Void) {
     guard phase == .running else { return }
     if let lost = members.first(where: { hasMadeWay($0, in: members) }) {
-      for vip in members where vips[vip].router?.state == .active {
+      for vip in members where vips[vip].machine.state == .active {
         // Where another node owns one already, it owns all: then nothing is said of the others, either.
         let reason = Reason.group(with: vips[lost].settings.name)
-        elect(vip: vip, vips[lost].router?.wasDeposed == true ? .deposed(reason) : .makeWay(reason), at: now, emit)
+        elect(vip: vip, vips[lost].machine.wasDeposed ? .deposed(reason) : .makeWay(reason), at: now, emit)
         coordination.isDirty = true
       }
-    } else if let active = members.first(where: { vips[$0].router?.state == .active }),
+    } else if let active = members.first(where: { vips[$0].machine.state == .active }),
       members.contains(where: hasArrived)
     {
-      for vip in members where vips[vip].router?.state == .backup {
+      for vip in members where vips[vip].machine.state == .backup {
         elect(vip: vip, .takeOver(.group(with: vips[active].settings.name)), at: now, emit)
         coordination.isDirty = true
       }
@@ -63,41 +63,36 @@ extension Node {
   /// Active when it was last looked at, and a backup now. A tie that an address decides counts for the first member alone: addresses
   /// may fall out differently on each member's interface, and two nodes that each win one would send each other away for ever.
   private func hasMadeWay(_ vip: Int, in members: [Int]) -> Bool {
-    guard coordination.standings[vip].routerState == .active, let router = vips[vip].router, router.state == .backup
-    else {
-      return false
-    }
-    return vip == members.first || router.owner?.priority != router.priority
+    guard coordination.standings[vip].routerState == .active, vips[vip].machine.state == .backup else { return false }
+    return vip == members.first || vips[vip].machine.owner?.priority != vips[vip].machine.priority
   }
 
   /// Active now and not before, or a backup that has just begun, whose companions may be active already.
   private func hasArrived(_ vip: Int) -> Bool {
-    guard let state = vips[vip].router?.state else { return false }
+    let state = vips[vip].machine.state
     let before = coordination.standings[vip].routerState
     return state == .active ? before != .active : state == .backup && before == .initialize
   }
 
   mutating func remember(_ vip: Int) {
-    coordination.standings[vip].routerState = vips[vip].router?.state ?? .initialize
+    coordination.standings[vip].routerState = vips[vip].machine.state
   }
 
   /// A backup heard an advert for one member: as long as that owner is better and speaks, the others are its own, too. A priority 0
   /// ends that for its own VIP at once.
   mutating func holdCompanions(of vip: Int, at now: Instant, _ emit: (Effect) -> Void) {
-    guard coordination.standings[vip].group != nil, let router = vips[vip].router, router.state == .backup else {
-      return
-    }
-    guard let owner = router.owner, owner.heard == now else {
-      coordination.standings[vip].ownerLeft = router.owner == nil
+    guard coordination.standings[vip].group != nil, vips[vip].machine.state == .backup else { return }
+    guard let owner = vips[vip].machine.owner, owner.heard == now else {
+      coordination.standings[vip].ownerLeft = vips[vip].machine.owner == nil
       elect(vip: vip, .postpone(until: now), at: now, emit)
       return
     }
     coordination.standings[vip].ownerLeft = false
-    guard owner.priority >= router.priority else { return }
+    guard owner.priority >= vips[vip].machine.priority else { return }
     // Active_Down_Interval: what this member's own timer has been set to. Whichever was heard last decides for all.
-    let until = now.later(by: router.longestSilence)
+    let until = now.later(by: vips[vip].machine.longestSilence)
     for other in companions(of: vip)
-    where other != vip && vips[other].router?.state == .backup && !coordination.standings[other].ownerLeft {
+    where other != vip && vips[other].machine.state == .backup && !coordination.standings[other].ownerLeft {
       elect(vip: other, .postpone(until: until), at: now, emit)
     }
   }

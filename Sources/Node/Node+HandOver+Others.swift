@@ -10,6 +10,18 @@ struct Promise: Sendable, Hashable {
   let vip: Int
   let owner: Int
   let move: UInt64
+  let asked: Instant
+  let until: Instant
+}
+
+/// A hand-over from the owner to a third node, of which this one was told before.
+struct ComingMove: Sendable, Hashable {
+  let owner: Int
+  let target: Int
+  let move: UInt64
+  /// The source of the owner's adverts.
+  let source: IPAddress?
+  let asked: Instant
   let until: Instant
 }
 
@@ -20,6 +32,8 @@ struct LeftAlone: Sendable, Hashable {
   var owner: IPAddress?
   /// The source of the old owner's.
   let previous: IPAddress?
+  /// The hand-over, where it is one that may still be called off.
+  var move: UInt64?
 }
 
 extension Node {
@@ -38,11 +52,16 @@ extension Node {
       return
     }
     coordination.promises.removeAll { $0.vip == vip }
-    let patience = Self.longestPreparation * 2 + vips[vip].settings.drain + Self.drainMargin * 2
-    coordination.promises.append(Promise(vip: vip, owner: peer, move: move, until: now.later(by: patience)))
+    coordination.promises.append(
+      Promise(vip: vip, owner: peer, move: move, asked: now, until: now.later(by: longestMove(of: vip))))
     // Its priority 0 is as good as its word.
     beNamed(vip, by: peer, at: now, emit)
     emit(.tell(peer: peer, .ready(vip: name, move: move)))
+  }
+
+  /// From the first word of a hand-over to the last.
+  private func longestMove(of vip: Int) -> Duration {
+    Self.longestPreparation * 2 + vips[vip].settings.drain + Self.drainMargin * 2
   }
 
   /// Why this node is not ready to take a VIP from that peer.
@@ -50,17 +69,17 @@ extension Node {
     if phase != .running { return "it is \(phase == .idle ? "starting" : "stopping")" }
     if coordination.standby != .no { return "it is in standby" }
     if let obstacle = obstacle(vip, at: now) { return obstacle }
-    guard let router = vips[vip].router, router.state != .initialize else {
+    guard vips[vip].machine.state != .initialize else {
       return "it does not take part in the election"
     }
-    guard router.state == .backup, vips[vip].holding == .nothing else {
+    guard vips[vip].machine.state == .backup, vips[vip].holding == .nothing else {
       return "it owns the VIP itself, or has just left it"
     }
     guard coordination.peers[peer].owns(vip) else {
       return "\(coordination.peers[peer].name) is not known as the owner"
     }
     // Else it could not tell when the owner is gone, and others might not hear this node either.
-    guard let owner = router.owner, owner.heard.later(by: router.interval * 3) > now else {
+    guard let owner = vips[vip].machine.owner, owner.heard.later(by: vips[vip].machine.interval * 3) > now else {
       return "it does not hear the owner's adverts"
     }
     if let other = coordination.promises.first(where: { $0.vip == vip && $0.owner != peer }) {
@@ -75,31 +94,87 @@ extension Node {
 
   /// From the owner, at the moment when it lets go; or from a new owner, to a node whose link has just come up.
   mutating func moved(
-    _ name: String, to node: String, move: UInt64, by peer: Int, at now: Instant, _ emit: (Effect) -> Void
+    _ name: String, to node: String, move: UInt64, _ freshness: PeerMessage.Freshness?, by peer: Int,
+    at now: Instant, _ emit: (Effect) -> Void
   ) {
     guard let vip = settings.vip(named: name) else { return coordination.counters.ignored &+= 1 }
     if let request = coordination.requests.firstIndex(where: { $0.owner == peer && $0.move == move && $0.vip == vip }) {
       coordination.requests[request].target = node
     }
     if node == settings.name {
-      guard coordination.promises.contains(where: { $0.vip == vip && $0.owner == peer && $0.move == move }) else {
+      guard let promise = coordination.promises.first(where: { $0.vip == vip && $0.owner == peer && $0.move == move })
+      else { return coordination.counters.ignored &+= 1 }
+      // The owner has the VIP again, and nobody asks for another move.
+      if let freshness, freshness.isOver(now - promise.asked) {
+        coordination.promises.removeAll { $0.vip == vip }
         return coordination.counters.ignored &+= 1
       }
       elect(vip: vip, .takeOver(.handedBy(coordination.peers[peer].name)), at: now, emit)
       return
     }
     guard coordination.peers[peer].owns(vip), let target = settings.peer(named: node),
-      vips[vip].router?.state == .backup
+      vips[vip].machine.state == .backup
     else { return coordination.counters.ignored &+= 1 }
+    let coming = coordination.standings[vip].comingMove
+    coordination.standings[vip].comingMove = nil
+    if let coming, coming.move == move, let freshness, freshness.isOver(now - coming.asked) {
+      return coordination.counters.ignored &+= 1
+    }
     coordination.promises.removeAll { $0.vip == vip }
     if coordination.standings[vip].namedBy != nil { forgetNaming(vip, at: now, emit) }
     // Told by the new owner itself, the adverts that are heard are its own.
-    leaveAlone(vip, with: target, previous: target == peer ? nil : vips[vip].router?.owner?.address, at: now, emit)
+    leaveAlone(
+      vip, with: target, previous: target == peer ? nil : vips[vip].machine.owner?.address, move: move, at: now, emit)
+  }
+
+  // MARK: The others, before it
+
+  /// From the owner: the VIP will be that node's. Answered even by a node that would not take it, because the owner waits.
+  mutating func told(
+    toLeave name: String, to node: String, move: UInt64, by peer: Int, at now: Instant, _ emit: (Effect) -> Void
+  ) {
+    guard let vip = settings.vip(named: name), let target = settings.peer(named: node), target != peer,
+      coordination.peers[peer].owns(vip)
+    else { return coordination.counters.ignored &+= 1 }
+    coordination.promises.removeAll { $0.vip == vip }
+    if coordination.standings[vip].namedBy != nil { forgetNaming(vip, at: now, emit) }
+    coordination.standings[vip].comingMove = ComingMove(
+      owner: peer, target: target, move: move, source: vips[vip].machine.owner?.address, asked: now,
+      until: now.later(by: longestMove(of: vip)))
+    emit(.tell(peer: peer, .ready(vip: name, move: move)))
+  }
+
+  /// A priority 0 was heard, perhaps before the `moved` that belongs to it.
+  mutating func comingMoveHeard(_ vip: Int, at now: Instant, _ emit: (Effect) -> Void) {
+    guard let coming = coordination.standings[vip].comingMove else { return }
+    if coming.until <= now {
+      coordination.standings[vip].comingMove = nil
+    } else if vips[vip].machine.state == .backup, vips[vip].machine.owner == nil,
+      coordination.standings[vip].leftAlone == nil
+    {
+      leaveAlone(vip, with: coming.target, previous: coming.source, move: coming.move, at: now, emit)
+    }
+  }
+
+  /// The owner says that the move is not to be, or was not. Gives whether this node was one of those that were to leave it alone.
+  mutating func calledOff(
+    _ vip: Int, move: UInt64, by peer: Int, at now: Instant, _ emit: (Effect) -> Void
+  ) -> Bool {
+    var wasTold = false
+    if let coming = coordination.standings[vip].comingMove, coming.owner == peer, coming.move == move {
+      coordination.standings[vip].comingMove = nil
+      wasTold = true
+    }
+    if coordination.standings[vip].leftAlone?.move == move {
+      forgetLeftAlone(vip, at: now, emit)
+      wasTold = true
+    }
+    return wasTold
   }
 
   /// The addresses are on the interface: the old owner may know.
   mutating func confirmTaken(_ vip: Int, _ emit: (Effect) -> Void) {
-    guard vips[vip].router?.state == .active else { return }
+    guard vips[vip].machine.state == .active else { return }
     for promise in coordination.promises where promise.vip == vip {
       coordination.standings[vip].arrivedBy = promise.move
       emit(.tell(peer: promise.owner, .taken(vip: vips[vip].settings.name, move: promise.move)))
@@ -110,15 +185,15 @@ extension Node {
   // MARK: Leaving the new owner alone
 
   mutating func leaveAlone(
-    _ vip: Int, with peer: Int, previous: IPAddress?, at now: Instant, _ emit: (Effect) -> Void
+    _ vip: Int, with peer: Int, previous: IPAddress?, move: UInt64?, at now: Instant, _ emit: (Effect) -> Void
   ) {
-    let known = previous == nil && coordination.peers[peer].owns(vip) ? vips[vip].router?.owner?.address : nil
-    coordination.standings[vip].leftAlone = LeftAlone(peer: peer, owner: known, previous: previous)
+    let known = previous == nil && coordination.peers[peer].owns(vip) ? vips[vip].machine.owner?.address : nil
+    coordination.standings[vip].leftAlone = LeftAlone(peer: peer, owner: known, previous: previous, move: move)
     elect(vip: vip, .preempt(false), at: now, emit)
     // The old owner's priority 0 may be here already, or come now. It is not for this node, which waits as long as for an owner that has
     // fallen silent: were the target dead, the old owner would be back before.
-    if let router = vips[vip].router, router.state == .backup {
-      elect(vip: vip, .postpone(until: now.later(by: router.longestSilence)), at: now, emit)
+    if vips[vip].machine.state == .backup {
+      elect(vip: vip, .postpone(until: now.later(by: vips[vip].machine.longestSilence)), at: now, emit)
     }
   }
 
@@ -141,7 +216,8 @@ extension Node {
   /// It is over where this node owns the VIP again, and what a router that left the election was told counts no longer.
   mutating func settleNaming(at now: Instant, _ emit: (Effect) -> Void) {
     for vip in vips.indices where coordination.standings[vip].listens {
-      let state = vips[vip].router?.state
+      let state = vips[vip].machine.state
+      if state != .backup { coordination.standings[vip].comingMove = nil }
       if state == .active { forgetLeftAlone(vip, at: now, emit) }
       if coordination.standings[vip].namedBy != nil, state != .backup {
         coordination.standings[vip].namedBy = nil

@@ -30,6 +30,11 @@ public struct HandOver: Sendable, Hashable {
   public internal(set) var phase = Phase.preparing
   /// When this phase has lasted too long.
   var until: Instant
+  /// When the target and the others were asked, and how long the target took to answer for all.
+  let asked: Instant
+  var answered = Duration.zero
+  /// Who else was asked to leave a VIP to the target, and has not answered.
+  var awaited: [Awaited]
   /// The VIPs, by their place in `vips`, that the target is ready for, and that it has taken.
   var ready: [Bool]
   var taken: [Bool]
@@ -37,6 +42,12 @@ public struct HandOver: Sendable, Hashable {
   var vacant: Duration?
   /// An owner was heard after letting go; only the word of the target is missing.
   var isSettled = false
+}
+
+/// A node that was asked to leave a VIP, by its place in `HandOver.vips`, to the target.
+struct Awaited: Sendable, Hashable {
+  let peer: Int
+  let place: Int
 }
 
 /// A move that was asked for here and is another node's to do.
@@ -52,6 +63,9 @@ struct MoveRequest: Sendable, Hashable {
 extension Node {
   /// How long the target may take to answer.
   static let longestPreparation = Duration.seconds(1)
+  /// How long those who are to leave the VIP to the target may take to say so. Without their answer the move goes on: they may be of
+  /// another version, or dead.
+  static let longestAgreement = Duration.milliseconds(20)
   /// How long the answer may wait for the target's word after its adverts were heard.
   static let longestConfirmation = Duration.seconds(1)
   static let mostRequests = 64
@@ -74,10 +88,20 @@ extension Node {
     for vip in moving {
       if let why = reluctance(of: target, for: vip) { return answer(origin, move: move, refusing: why, emit) }
     }
+    var awaited: [Awaited] = []
+    for peer in coordination.peers.indices where coordination.peers[peer].isUp && peer != target {
+      for place in moving.indices { awaited.append(Awaited(peer: peer, place: place)) }
+    }
     coordination.handOvers.append(
       HandOver(
         move: move, vips: moving, target: target, origin: origin, until: now.later(by: Self.longestPreparation),
-        ready: moving.map { _ in false }, taken: moving.map { _ in false }))
+        asked: now, awaited: awaited, ready: moving.map { _ in false }, taken: moving.map { _ in false }))
+    // They go by what they know of this node.
+    tellPeersNow(at: now, emit)
+    for asked in awaited {
+      let name = vips[moving[asked.place]].settings.name
+      emit(.tell(peer: asked.peer, .leave(vip: name, to: coordination.peers[target].name, move: move)))
+    }
     for vip in moving {
       coordination.standings[vip].isHandedOver = true
       emit(.tell(peer: target, .prepare(vip: vips[vip].settings.name, move: move)))
@@ -91,11 +115,11 @@ extension Node {
     if coordination.standby != .no { return "\(settings.name) goes to standby" }
     for vip in moving {
       let name = vips[vip].settings.name
-      if vips[vip].router == nil { return "\(name) has a fixed owner" }
+      if !vips[vip].hasElection { return "\(name) has a fixed owner" }
       if let pending = coordination.handOvers.first(where: { $0.vips.contains(vip) }) {
         return "\(name) is being handed over to \(coordination.peers[pending.target].name) already"
       }
-      guard vips[vip].router?.state == .active, case .held = vips[vip].holding else {
+      guard vips[vip].machine.state == .active, case .held = vips[vip].holding else {
         return "\(settings.name) does not own \(name)"
       }
     }
@@ -105,10 +129,31 @@ extension Node {
   // MARK: The owner: letting go
 
   mutating func targetReady(_ name: String, move: UInt64, _ peer: Int, at now: Instant, _ emit: (Effect) -> Void) {
-    guard let (index, place) = handOver(of: name, move, with: peer), coordination.handOvers[index].phase == .preparing
+    guard let index = coordination.handOvers.firstIndex(where: { $0.move == move }),
+      coordination.handOvers[index].phase == .preparing, let vip = settings.vip(named: name),
+      let place = coordination.handOvers[index].vips.firstIndex(of: vip)
     else { return coordination.counters.ignored &+= 1 }
-    coordination.handOvers[index].ready[place] = true
-    guard coordination.handOvers[index].ready.allSatisfy({ $0 }) else { return }
+    if peer == coordination.handOvers[index].target {
+      guard !coordination.handOvers[index].ready[place] else { return coordination.counters.ignored &+= 1 }
+      coordination.handOvers[index].ready[place] = true
+      coordination.handOvers[index].answered = now - coordination.handOvers[index].asked
+    } else {
+      coordination.handOvers[index].awaited.removeAll { $0 == Awaited(peer: peer, place: place) }
+    }
+    letGoIfAgreed(index, at: now, emit)
+  }
+
+  /// The target is ready for all VIPs, and all who might be quicker know of it, or had their time.
+  private mutating func letGoIfAgreed(_ index: Int, at now: Instant, _ emit: (Effect) -> Void) {
+    guard coordination.handOvers[index].phase == .preparing, coordination.handOvers[index].ready.allSatisfy({ $0 })
+    else { return }
+    let agreement = coordination.handOvers[index].asked.later(by: Self.longestAgreement)
+    if !coordination.handOvers[index].awaited.isEmpty, now < agreement {
+      coordination.handOvers[index].until = agreement
+      coordination.isDirty = true
+      return
+    }
+    let peer = coordination.handOvers[index].target
     let moving = coordination.handOvers[index].vips
     if let why = moving.compactMap({ lossOf($0) }).first { return abandon(index, because: why, at: now, emit) }
     coordination.handOvers[index].phase = .draining
@@ -128,12 +173,15 @@ extension Node {
     let handOver = coordination.handOvers[index]
     if handOver.phase == .draining {
       coordination.handOvers[index].phase = .handing(since: now)
-      let interval = handOver.vips.compactMap { vips[$0].router?.interval }.max() ?? .zero
+      let interval = handOver.vips.map { vips[$0].machine.interval }.max() ?? .zero
       // As long as an advert may be late. A plain VRRP whose priority 0 is lost has no owner for more than three intervals.
-      coordination.handOvers[index].until = now.later(by: max(interval, .milliseconds(20)))
+      let patience = max(interval, .milliseconds(20))
+      // A word that took longer than `prepare` by that much is not followed. `prepare` itself took no longer than its answer.
+      coordination.handOvers[index].until = now.later(by: patience + handOver.answered)
+      let freshness = PeerMessage.Freshness(after: now - handOver.asked, within: patience)
       let target = coordination.peers[handOver.target].name
       for vip in handOver.vips {
-        tellAll(.moved(vip: vips[vip].settings.name, to: target, move: handOver.move), emit)
+        tellAll(.moved(vip: vips[vip].settings.name, to: target, move: handOver.move, freshness: freshness), emit)
       }
     }
     coordination.standings[vip].leftAlone = LeftAlone(peer: handOver.target, owner: nil, previous: nil)
@@ -160,7 +208,7 @@ extension Node {
   /// Why a VIP that is to be handed over is no longer this node's to hand over.
   private func lossOf(_ vip: Int) -> String? {
     if vips[vip].settings.isVacant { return "it was removed from the configuration" }
-    if vips[vip].router?.state != .active || !vips[vip].isHeld {
+    if vips[vip].machine.state != .active || !vips[vip].isHeld {
       return "\(settings.name) lost \(vips[vip].settings.name) meanwhile (\(vips[vip].reason))"
     }
     return nil
@@ -193,7 +241,7 @@ extension Node {
   /// Somebody took the VIP with that place since it was let go.
   private func isOwned(_ handOver: HandOver, _ place: Int, since: Instant) -> Bool {
     if handOver.taken[place] { return true }
-    guard let owner = vips[handOver.vips[place]].router?.owner else { return false }
+    guard let owner = vips[handOver.vips[place]].machine.owner else { return false }
     return owner.heard >= since
   }
 
@@ -207,6 +255,7 @@ extension Node {
       }
       let target = coordination.peers[handOver.target].name
       switch handOver.phase {
+      case .preparing where handOver.ready.allSatisfy({ $0 }): letGoIfAgreed(index, at: now, emit)
       case .preparing: abandon(index, because: "\(target) did not answer within a second", at: now, emit)
       case .draining: abandon(index, because: "its connections could not be ended", at: now, emit)
       case .handing(let since):
@@ -223,12 +272,13 @@ extension Node {
   private mutating func takeBack(_ index: Int, at now: Instant, _ emit: (Effect) -> Void) {
     let handOver = end(index)
     let target = coordination.peers[handOver.target].name
+    callOff(handOver, because: "\(settings.name) has taken it back", emit)
     for vip in handOver.vips {
       forgetLeftAlone(vip, at: now, emit)
       guard phase == .running, obstacle(vip, at: now) == nil else { continue }
       elect(vip: vip, .takeOver(.handedBy(target)), at: now, emit)
     }
-    let back = handOver.vips.allSatisfy { vips[$0].router?.state == .active }
+    let back = handOver.vips.allSatisfy { vips[$0].machine.state == .active }
     let why = "\(target) did not take it over; \(back ? "\(settings.name) owns it again" : "the election decides")"
     emit(.report(.handOverFailed(vip: handOver.vips[0], to: target, reason: why)))
     answer(handOver.origin, move: handOver.move, refusing: why, emit)
@@ -260,13 +310,10 @@ extension Node {
   mutating func abandon(_ index: Int, because why: String, at now: Instant, _ emit: (Effect) -> Void) {
     let handOver = end(index)
     let target = coordination.peers[handOver.target].name
+    callOff(handOver, because: why, emit)
     for vip in handOver.vips {
-      if coordination.peers[handOver.target].isUp {
-        let name = vips[vip].settings.name
-        emit(.tell(peer: handOver.target, .refused(vip: name, move: handOver.move, reason: why)))
-      }
       coordination.standings[vip].isDrained = false
-      guard phase == .running, handOver.phase == .draining, vips[vip].router?.state == .active,
+      guard phase == .running, handOver.phase == .draining, vips[vip].machine.state == .active,
         case .closing(let generation, _, let lease, leaving: true) = vips[vip].holding
       else { continue }
       vips[vip].holding = .held(generation: generation, until: lease)
@@ -277,6 +324,13 @@ extension Node {
     }
     emit(.report(.handOverFailed(vip: handOver.vips[0], to: target, reason: why)))
     answer(handOver.origin, move: handOver.move, refusing: why, emit)
+  }
+
+  /// Neither the target nor those who were to leave it the VIP wait for the move any longer.
+  private func callOff(_ handOver: HandOver, because why: String, _ emit: (Effect) -> Void) {
+    for vip in handOver.vips {
+      tellAll(.refused(vip: vips[vip].settings.name, move: handOver.move, reason: why), emit)
+    }
   }
 
   private mutating func end(_ index: Int) -> HandOver {
@@ -307,7 +361,10 @@ extension Node {
       if case .handing = handOver.phase {
         index += 1
       } else if handOver.target != peer {
-        index += 1
+        let count = coordination.handOvers.count
+        coordination.handOvers[index].awaited.removeAll { $0.peer == peer }
+        letGoIfAgreed(index, at: now, emit)
+        if coordination.handOvers.count == count { index += 1 }
       } else {
         abandon(index, because: "the link to \(coordination.peers[peer].name) went down", at: now, emit)
       }
@@ -324,6 +381,7 @@ extension Node {
   mutating func moveRefused(
     _ name: String, move: UInt64, by peer: Int, _ reason: String, at now: Instant, _ emit: (Effect) -> Void
   ) {
+    if let vip = settings.vip(named: name), calledOff(vip, move: move, by: peer, at: now, emit) { return }
     if let (index, _) = handOver(of: name, move, with: peer) {
       if case .handing = coordination.handOvers[index].phase { return }
       return abandon(index, because: reason, at: now, emit)

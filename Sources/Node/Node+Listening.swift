@@ -10,9 +10,11 @@ import Wire
 // full Active_Down_Interval on a link that works.
 //
 // Isolation. A backup whose link is cut behind the switch hears nobody either. Where there are witnesses, it asks them when an advert
-// is half an interval overdue: their answer is there before its Active_Down_Interval ends, so the test delays no take-over. Only if nothing
-// answers, and nothing else was heard, it waits, asks again each interval, and claims with the first answer. A priority 0, an owner that is
-// worse than this node, and a hand-over were heard, and need no witness.
+// is half an interval overdue, and each half interval from there on: answers are there before its Active_Down_Interval ends, so the test
+// delays no take-over. A claim needs a proof that is no older than `proof`, five quarters of an interval: an answer, which proves that the
+// link worked when the question was asked, no matter when it is read; or anything that is heard. So whoever is cut off claims nothing
+// later than that, and one answer may get lost. Without a proof it waits, asks on, and claims with the first answer. A priority 0, an owner
+// that is worse than this node, and a hand-over were heard, and need no witness.
 //
 // An owner that hears nothing keeps its VIP. If its link is cut, it harms nobody, for nobody hears it; if its peers are merely gone, its clients
 // need it. A link that is down ends its ownership already.
@@ -70,10 +72,26 @@ struct Listening: Sendable {
   /// The number of the last question, and of the first since something was heard.
   var round: UInt64 = 0
   var firstRound: UInt64 = 1
-  /// An advert for this VIP, or a witness's answer.
+  /// When the last few questions were asked, by their number.
+  private var asked: InlineArray<8, Instant> = .init(repeating: Instant(nanoseconds: .min))
+  /// The link worked then: an advert for this VIP, or a question that a witness has answered.
   var heard: Instant?
-  /// A claim is due, and waits for a witness.
-  var isHeldBack = false
+  /// A claim is due, and waits for a witness, since then.
+  var heldBackAt: Instant?
+  var isHeldBack: Bool { heldBackAt != nil }
+
+  /// The next question's number.
+  mutating func nextRound(at now: Instant) -> UInt64 {
+    round += 1
+    asked[Int(round % 8)] = now
+    return round
+  }
+
+  /// When a question was asked; nil where it is too old, or belongs to an earlier silence, or was never asked.
+  func time(ofRound number: UInt64) -> Instant? {
+    guard number >= firstRound, number <= round, round - number < 8 else { return nil }
+    return asked[Int(number % 8)]
+  }
 
   var deadline: Instant? { earlier(until, ask) }
 }
@@ -82,11 +100,14 @@ extension Node {
   /// A peer link that is still up when everything else has been silent for so long is alive: it would have noticed by then.
   static let peerLinkProof = Duration.seconds(5)
 
+  /// How old a proof that the link works may be when a node claims what it hears nobody own.
+  static func proof(_ interval: Duration) -> Duration { interval * 5 / 4 }
+
   // MARK: Warm-up
 
   mutating func beginListening(vip: Int, at now: Instant) {
     let warmUp = vips[vip].settings.warmUp
-    let isNeeded = warmUp > .zero && vips[vip].router != nil && vips[vip].link?.hasReceived == false
+    let isNeeded = warmUp > .zero && vips[vip].hasElection && vips[vip].link?.hasReceived == false
     vips[vip].listening.until = isNeeded ? now + warmUp : nil
   }
 
@@ -119,7 +140,7 @@ extension Node {
     vips[vip].listening.heard = now
     vips[vip].listening.firstRound = vips[vip].listening.round + 1
     if let segment = vips[vip].segment { segments[segment].heard = now }
-    if vips[vip].router?.state == .backup { askLater(vip: vip, at: now) }
+    if vips[vip].machine.state == .backup { askLater(vip: vip, at: now) }
     if vips[vip].listening.isHeldBack {
       freeClaim(vip: vip, at: now, emit)
       explain(vip: vip, "adverts are heard again", emit)
@@ -139,8 +160,8 @@ extension Node {
 
   /// Half an interval after an advert should have come, the witnesses are asked.
   mutating func askLater(vip: Int, at now: Instant) {
-    guard settings.hasWitnesses, let router = vips[vip].router, router.state == .backup else { return }
-    vips[vip].listening.ask = now + router.interval * 3 / 2
+    guard settings.hasWitnesses, vips[vip].machine.state == .backup else { return }
+    vips[vip].listening.ask = now + vips[vip].machine.interval * 3 / 2
   }
 
   mutating func listeningTimer(vip: Int, at now: Instant, _ emit: (Effect) -> Void) {
@@ -149,34 +170,32 @@ extension Node {
       reconsider(vip: vip, at: now, emit)
     }
     guard let ask = vips[vip].listening.ask, ask <= now else { return }
-    guard settings.hasWitnesses, let router = vips[vip].router, router.state == .backup else {
+    guard settings.hasWitnesses, vips[vip].machine.state == .backup else {
       vips[vip].listening.ask = nil
       return
     }
-    vips[vip].listening.round += 1
-    vips[vip].listening.ask = now + router.interval
-    emit(.askWitnesses(vip: vip, round: vips[vip].listening.round))
+    vips[vip].listening.ask = now + vips[vip].machine.interval / 2
+    emit(.askWitnesses(vip: vip, round: vips[vip].listening.nextRound(at: now)))
   }
 
   mutating func witnessAnswered(vip: Int, round: UInt64, at now: Instant, _ emit: (Effect) -> Void) {
     guard vips.indices.contains(vip) else { return }
-    let listening = vips[vip].listening
     // An answer to a question of an earlier silence says nothing of this one.
-    guard round >= listening.firstRound, round <= listening.round else { return }
-    vips[vip].listening.heard = now
-    guard listening.isHeldBack, vips[vip].router?.state == .backup else { return }
+    guard let asked = vips[vip].listening.time(ofRound: round) else { return }
+    vips[vip].listening.heard = vips[vip].listening.heard.map { max($0, asked) } ?? asked
+    guard vips[vip].listening.isHeldBack, vips[vip].machine.state == .backup else { return }
+    // Where an answer takes long, each comes too old for the proof; one to a question of the time of waiting is as good as it can be.
+    if let since = vips[vip].listening.heldBackAt, asked < since, isIsolated(vip, at: now) { return }
     freeClaim(vip: vip, at: now, emit)
-    if let due = vips[vip].router?.deadline, due <= now { elect(vip: vip, .timer, at: now, emit) }
+    if let due = vips[vip].machine.deadline, due <= now { elect(vip: vip, .timer, at: now, emit) }
   }
 
   /// Whether a router whose deadline was reached may act on it. A backup that hears nothing at all is held back.
   mutating func mayClaim(vip: Int, at now: Instant, _ emit: (Effect) -> Void) -> Bool {
-    guard settings.hasWitnesses, vips[vip].router?.state == .backup, isIsolated(vip, at: now),
-      let interval = vips[vip].router?.interval
-    else { return true }
-    vips[vip].listening.isHeldBack = true
-    if vips[vip].listening.ask == nil { vips[vip].listening.ask = now }
-    elect(vip: vip, .postpone(until: now + interval), at: now, emit)
+    guard settings.hasWitnesses, vips[vip].machine.state == .backup, isIsolated(vip, at: now) else { return true }
+    if vips[vip].listening.heldBackAt == nil { vips[vip].listening.heldBackAt = now }
+    vips[vip].listening.ask = min(vips[vip].listening.ask ?? now, now)
+    elect(vip: vip, .postpone(until: now + vips[vip].machine.interval), at: now, emit)
     explain(
       vip: vip,
       "isolated: nothing is heard on \(vips[vip].settings.interface), and no witness answers; waiting for one", emit)
@@ -184,19 +203,18 @@ extension Node {
   }
 
   private func isIsolated(_ vip: Int, at now: Instant) -> Bool {
-    guard let router = vips[vip].router else { return false }
-    let address = vips[vip]
-    var last = address.listening.heard
-    for other in [address.segment.flatMap { segments[$0].heard }, hearsay.heard] {
-      if let other { last = last.map { max($0, other) } ?? other }
+    var last = vips[vip].listening.heard
+    if let segment = vips[vip].segment, let heard = segments[segment].heard {
+      last = last.map { max($0, heard) } ?? heard
     }
+    if let heard = hearsay.heard { last = last.map { max($0, heard) } ?? heard }
     let quiet = last.map { now - $0 }
-    if let quiet, quiet < router.longestSilence { return false }
+    if let quiet, quiet < Self.proof(vips[vip].machine.interval) { return false }
     return !(hearsay.isUp.contains(true) && (quiet ?? .zero) >= Self.peerLinkProof)
   }
 
   private mutating func freeClaim(vip: Int, at now: Instant, _ emit: (Effect) -> Void) {
-    vips[vip].listening.isHeldBack = false
+    vips[vip].listening.heldBackAt = nil
     elect(vip: vip, .postpone(until: now), at: now, emit)
   }
 }

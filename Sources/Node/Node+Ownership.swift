@@ -24,20 +24,19 @@ extension Node {
 
   /// The same, by what belongs to this VIP alone.
   func ownObstacle(_ vip: Int, at now: Instant) -> String? {
-    let address = vips[vip]
-    guard let link = address.link else { return "interface \(address.settings.interface) does not exist" }
-    if !link.isUp { return "interface \(address.settings.interface) is down, or gone" }
-    if address.router != nil, !link.canAdvertise {
-      return "adverts can't be sent or heard on \(address.settings.interface) (the log says why)"
+    guard let link = vips[vip].link else { return "interface \(vips[vip].settings.interface) does not exist" }
+    if !link.isUp { return "interface \(vips[vip].settings.interface) is down, or gone" }
+    if vips[vip].hasElection, !link.canAdvertise {
+      return "adverts can't be sent or heard on \(vips[vip].settings.interface) (the log says why)"
     }
-    if let router = address.router, address.local == nil {
-      if case .unicast = router.settings.peers {
-        return "interface \(address.settings.interface) lacks this node's own address, the source of unicast adverts"
+    if vips[vip].hasElection, vips[vip].local == nil {
+      if case .unicast = vips[vip].machine.settings.peers {
+        return "interface \(vips[vip].settings.interface) lacks this node's own address, the source of unicast adverts"
       }
-      return "interface \(address.settings.interface) has no address to send adverts from"
+      return "interface \(vips[vip].settings.interface) has no address to send adverts from"
     }
-    if address.hasServices, !workersAreHealthy { return "a proxy worker does not answer" }
-    if let retry = address.retry, now < retry { return address.retryReason }
+    if vips[vip].hasServices, !workersAreHealthy { return "a proxy worker does not answer" }
+    if let retry = vips[vip].retry, now < retry { return vips[vip].retryReason }
     return nil
   }
 
@@ -59,7 +58,7 @@ extension Node {
     case .fixed(owner: false): break
     case .vrrp:
       guard let local = vips[vip].local else { return }
-      if vips[vip].router?.state == .initialize {
+      if vips[vip].machine.state == .initialize {
         // Addresses that are still going away come first: a new generation must not meet the old one's removal.
         guard vips[vip].holding == .nothing, !mustListen(vip: vip, at: now, emit) else { return }
         elect(vip: vip, .startup(local: local), at: now, emit)
@@ -72,7 +71,7 @@ extension Node {
   /// Leaves the election because of an obstacle. Where the link still works, a priority 0 lets a peer take over at once.
   mutating func withdraw(vip: Int, because obstacle: String, at now: Instant, _ emit: (Effect) -> Void) {
     let linkWorks = vips[vip].link?.isUp == true && vips[vip].link?.canAdvertise == true && vips[vip].local != nil
-    if vips[vip].router?.state == .active || vips[vip].router?.state == .backup {
+    if vips[vip].machine.state == .active || vips[vip].machine.state == .backup {
       elect(vip: vip, linkWorks ? .shutdown : .abandon(obstacle), at: now, emit)
     } else if vips[vip].isHeld {
       giveUp(vip: vip, politely: false, at: now, emit)
@@ -96,9 +95,9 @@ extension Node {
     _ message: RawSpan, in envelope: Envelope, vip: Int, at now: Instant, _ emit: (Effect) -> Void
   ) {
     endWarmUp(vip: vip, hearing: envelope, at: now, emit)
-    let accepted = settings.hasWitnesses ? vips[vip].router?.counters.accepted : nil
+    let accepted = vips[vip].machine.counters.accepted
     var outcomes: [VirtualRouter.Output] = []
-    vips[vip].router?.receive(message, in: envelope, at: now) { output in
+    vips[vip].machine.receive(message, in: envelope, at: now) { output in
       if case .transmit(let message, let destination) = output {
         emit(.transmit(vip: vip, message: message, to: destination))
       } else {
@@ -106,7 +105,7 @@ extension Node {
       }
     }
     for outcome in outcomes { elected(outcome, vip: vip, at: now, emit) }
-    if let accepted, vips[vip].router?.counters.accepted != accepted { heard(vip: vip, at: now, emit) }
+    if settings.hasWitnesses, vips[vip].machine.counters.accepted != accepted { heard(vip: vip, at: now, emit) }
     heardAdvert(vip, at: now, emit)
     rearm(vip)
   }
@@ -116,7 +115,7 @@ extension Node {
   ) {
     // Transmissions go straight on; the rare outcomes wait until the router is no longer being changed.
     var outcomes: [VirtualRouter.Output] = []
-    vips[vip].router?.handle(input, at: now) { output in
+    vips[vip].machine.handle(input, at: now) { output in
       if case .transmit(let message, let destination) = output {
         emit(.transmit(vip: vip, message: message, to: destination))
       } else {
@@ -143,7 +142,7 @@ extension Node {
     case .becameInitialize:
       giveUp(vip: vip, politely: false, at: now, emit)
       vips[vip].listening.ask = nil
-      vips[vip].listening.isHeldBack = false
+      vips[vip].listening.heldBackAt = nil
     case .announce:
       announce(vip: vip, emit)
     case .notice(let notice):
@@ -187,7 +186,7 @@ extension Node {
     vips[vip].departure = .leave
     vips[vip].renewal = lease.map { now + $0 / Self.renewalsPerLease }
     vips[vip].listening.ask = nil
-    vips[vip].listening.isHeldBack = false
+    vips[vip].listening.heldBackAt = nil
     vips[vip].defence = Defence()
     vips[vip].preparing = vips[vip].settings.preparation.map { now + $0 }
     let announcing = vips[vip].preparing == nil
@@ -246,7 +245,7 @@ extension Node {
   mutating func letGo(
     vip: Int, within limit: Duration, because reason: Reason, at now: Instant, _ emit: (Effect) -> Void
   ) {
-    guard vips[vip].router?.state == .active, !isLeaving(vip) else { return }
+    guard vips[vip].machine.state == .active, !isLeaving(vip) else { return }
     vips[vip].departure = .makeWay(reason)
     if !vips[vip].isDraining, !drain(vip: vip, within: limit, at: now, emit) {
       lettingGo(vip: vip, at: now, emit)
@@ -268,7 +267,7 @@ extension Node {
   }
 
   mutating func depart(vip: Int, at now: Instant, _ emit: (Effect) -> Void) {
-    if let router = vips[vip].router, router.state != .initialize {
+    if vips[vip].machine.state != .initialize {
       elect(vip: vip, .shutdown, at: now, emit)
     } else {
       giveUp(vip: vip, politely: false, at: now, emit)

@@ -8,6 +8,9 @@ import Wire
 // late, or wrong.
 
 extension Node {
+  /// From one report of all VIPs to the next.
+  static let reportPause = Duration.milliseconds(20)
+
   /// Why trackers, groups or standby keep this node from owning the VIP.
   func furtherObstacle(_ vip: Int, at now: Instant) -> String? { trackedObstacle(vip) ?? groupObstacle(vip, at: now) }
 
@@ -25,7 +28,7 @@ extension Node {
     }
     changedVIPs.removeAll(keepingCapacity: true)
     changedServices.removeAll(keepingCapacity: true)
-    tellPeers(emit)
+    tellPeers(at: now, emit)
     rearmCoordination()
     stopIfNothingIsLeft(emit)
   }
@@ -76,18 +79,60 @@ extension Node {
 
   // MARK: Telling
 
-  private mutating func tellPeers(_ emit: (Effect) -> Void) {
-    guard coordination.peers.contains(where: \.isUp) else { return }
-    let report = vips.indices.compactMap { reportOfVIP($0) }
-    let isNew = report != coordination.told
-    coordination.told = report
+  /// The first change is told at once. What follows within `reportPause` is told together: 255 VIPs that change one after the other are
+  /// told in a few snapshots, not in 255. A peer that is new is told at once.
+  private mutating func tellPeers(at now: Instant, _ emit: (Effect) -> Void) {
+    var isNeeded = false
+    var greets = false
     for peer in coordination.peers.indices where coordination.peers[peer].isUp {
-      if isNew || !coordination.peers[peer].isGreeted { emit(.tell(peer: peer, .vips(report))) }
+      isNeeded = true
+      if !coordination.peers[peer].isGreeted { greets = true }
+    }
+    guard isNeeded else {
+      coordination.tellAt = nil
+      return
+    }
+    if !greets, let last = coordination.toldAt, now < last.later(by: Self.reportPause) {
+      coordination.tellAt = last.later(by: Self.reportPause)
+    } else {
+      tellPeersNow(at: now, emit)
+    }
+  }
+
+  /// Of this node's VIPs, and of whom it names; before anything else is said that a peer judges by that.
+  mutating func tellPeersNow(at now: Instant, _ emit: (Effect) -> Void) {
+    coordination.tellAt = nil
+    let isNew = takeReports()
+    if isNew { coordination.toldAt = now }
+    for peer in coordination.peers.indices where coordination.peers[peer].isUp {
+      if isNew || !coordination.peers[peer].isGreeted { emit(.tell(peer: peer, .vips(coordination.told))) }
     }
     for vip in vips.indices { tellSuccessor(of: vip, emit) }
     for peer in coordination.peers.indices where coordination.peers[peer].isUp {
       coordination.peers[peer].isGreeted = true
     }
+  }
+
+  /// Brings `told` up to date. Gives whether that changed it.
+  private mutating func takeReports() -> Bool {
+    var isNew = false
+    var count = 0
+    for vip in vips.indices {
+      guard let report = reportOfVIP(vip) else { continue }
+      if count == coordination.told.count {
+        coordination.told.append(report)
+        isNew = true
+      } else if coordination.told[count] != report {
+        coordination.told[count] = report
+        isNew = true
+      }
+      count += 1
+    }
+    if count < coordination.told.count {
+      coordination.told.removeLast(coordination.told.count - count)
+      isNew = true
+    }
+    return isNew
   }
 
   private func reportOfVIP(_ vip: Int) -> PeerMessage.VIPReport? {
@@ -100,25 +145,26 @@ extension Node {
       case .fault: .fault
       }
     let isEligible =
-      phase == .running && coordination.standby == .no && (vips[vip].router.map { $0.state != .initialize } ?? false)
+      phase == .running && coordination.standby == .no && vips[vip].machine.state != .initialize
     return .init(
-      name: vips[vip].settings.name, state: state, priority: vips[vip].router?.priority ?? 0, isEligible: isEligible)
+      name: vips[vip].settings.name, state: state, priority: vips[vip].hasElection ? vips[vip].machine.priority : 0,
+      isEligible: isEligible)
   }
 
   /// The owner names who should follow it, to all: to each that is new, and to everybody when it changes.
   private mutating func tellSuccessor(of vip: Int, _ emit: (Effect) -> Void) {
-    guard vips[vip].router?.state == .active, vips[vip].isHeld else {
+    guard vips[vip].machine.state == .active, vips[vip].isHeld else {
       coordination.standings[vip].successor = nil
       coordination.standings[vip].arrivedBy = nil
       return
     }
     // Before a hand-over the target is named instead: its priority 0 must find no other that waits for nothing.
-    let handOver = coordination.handOvers.first { $0.vips.contains(vip) }
-    let best = handOver.map(\.target) ?? successor(of: [vip])
+    let best = handOver(of: vip).map { coordination.handOvers[$0].target } ?? successor(of: CollectionOfOne(vip))
     let isNew = best != coordination.standings[vip].successor
     coordination.standings[vip].successor = best
     let name = vips[vip].settings.name
     for peer in coordination.peers.indices where coordination.peers[peer].isUp {
+      if !isNew, coordination.peers[peer].isGreeted { continue }
       let isGreeted = coordination.peers[peer].isGreeted
       if !isGreeted, let move = coordination.standings[vip].arrivedBy {
         emit(.tell(peer: peer, .moved(vip: name, to: settings.name, move: move)))
@@ -131,16 +177,30 @@ extension Node {
 
   /// The peer that could take all of these VIPs and is preferred most: by the priority for the first, then by the order of the
   /// configuration.
-  func successor(of wanted: [Int]) -> Int? {
+  func successor(of wanted: some Collection<Int>) -> Int? {
     guard let first = wanted.first else { return nil }
     var best: (peer: Int, priority: UInt8)?
     for peer in coordination.peers.indices {
-      guard wanted.allSatisfy({ reluctance(of: peer, for: $0) == nil }),
+      guard wanted.allSatisfy({ isWilling(peer, for: $0) }),
         let priority = coordination.peers[peer].vips[first]?.priority
       else { continue }
       if best == nil || priority > best?.priority ?? 0 { best = (peer, priority) }
     }
     return best?.peer
+  }
+
+  /// Whether a peer can take a VIP, as far as this node knows.
+  private func isWilling(_ peer: Int, for vip: Int) -> Bool {
+    guard coordination.peers[peer].isUp, coordination.peers[peer].vips.indices.contains(vip),
+      let report = coordination.peers[peer].vips[vip]
+    else { return false }
+    return report.isEligible && report.state == .backup && report.priority > 0
+  }
+
+  /// The hand-over that a VIP is part of.
+  func handOver(of vip: Int) -> Int? {
+    for index in coordination.handOvers.indices where coordination.handOvers[index].vips.contains(vip) { return index }
+    return nil
   }
 
   /// Why a peer can't take a VIP, as far as this node knows; nil where it may.
@@ -195,6 +255,7 @@ extension Node {
     for vip in vips.indices {
       coordination.peers[peer].vips[vip] = nil
       if coordination.standings[vip].namedBy == peer { forgetNaming(vip, at: now, emit) }
+      if coordination.standings[vip].comingMove?.owner == peer { coordination.standings[vip].comingMove = nil }
     }
     handOversLost(with: peer, at: now, emit)
   }
@@ -208,7 +269,9 @@ extension Node {
     case .prepare(let name, let move): asked(toTake: name, move: move, by: peer, at: now, emit)
     case .ready(let name, let move): targetReady(name, move: move, peer, at: now, emit)
     case .refused(let name, let move, let reason): moveRefused(name, move: move, by: peer, reason, at: now, emit)
-    case .moved(let name, let to, let move): moved(name, to: to, move: move, by: peer, at: now, emit)
+    case .leave(let name, let to, let move): told(toLeave: name, to: to, move: move, by: peer, at: now, emit)
+    case .moved(let name, let to, let move, let freshness):
+      moved(name, to: to, move: move, freshness, by: peer, at: now, emit)
     case .taken(let name, let move): targetTook(name, move: move, peer, at: now, emit)
     case .moveRequest(let name, let to, let move): moveRequested(name, to: to, move: move, by: peer, at: now, emit)
     case .moveEnded(let move, let error, let vacant):
@@ -220,7 +283,7 @@ extension Node {
   private mutating func heard(
     _ reports: [PeerMessage.VIPReport], from peer: Int, at now: Instant, _ emit: (Effect) -> Void
   ) {
-    let before = coordination.peers[peer].vips
+    let before = coordination.peers[peer].vips.map { $0?.state }
     for vip in vips.indices { coordination.peers[peer].vips[vip] = nil }
     var next = 0
     for report in reports {
@@ -235,12 +298,11 @@ extension Node {
     }
     for vip in vips.indices {
       let owns = coordination.peers[peer].vips[vip]?.state == .active
-      let owned = before.indices.contains(vip) && before[vip]?.state == .active
-      let standing = coordination.standings[vip]
+      let owned = before.indices.contains(vip) && before[vip] == .active
       // Another owner than the one that named this node.
-      if owns, let namer = standing.namedBy, namer != peer { forgetNaming(vip, at: now, emit) }
+      if owns, let namer = coordination.standings[vip].namedBy, namer != peer { forgetNaming(vip, at: now, emit) }
       // The node that this one leaves the VIP to has it no longer.
-      if owned, !owns, standing.leftAlone?.peer == peer { forgetLeftAlone(vip, at: now, emit) }
+      if owned, !owns, coordination.standings[vip].leftAlone?.peer == peer { forgetLeftAlone(vip, at: now, emit) }
     }
   }
 
@@ -258,9 +320,9 @@ extension Node {
   }
 
   mutating func beNamed(_ vip: Int, by peer: Int, at now: Instant, _ emit: (Effect) -> Void) {
-    guard let router = vips[vip].router, router.state == .backup else { return coordination.counters.ignored &+= 1 }
+    guard vips[vip].machine.state == .backup else { return coordination.counters.ignored &+= 1 }
     coordination.standings[vip].namedBy = peer
-    coordination.standings[vip].namedOwner = router.owner?.address
+    coordination.standings[vip].namedOwner = vips[vip].machine.owner?.address
     elect(vip: vip, .successor(true), at: now, emit)
   }
 
@@ -276,7 +338,7 @@ extension Node {
   mutating func heardAdvert(_ vip: Int, at now: Instant, _ emit: (Effect) -> Void) {
     if coordination.standings[vip].group != nil { holdCompanions(of: vip, at: now, emit) }
     guard coordination.standings[vip].listens else { return }
-    let owner = vips[vip].router?.owner?.address
+    let owner = vips[vip].machine.owner?.address
     if coordination.standings[vip].namedBy != nil, let owner {
       // The first advert after the naming may show whose naming it was; another owner's ends it.
       if let before = coordination.standings[vip].namedOwner {
@@ -286,7 +348,8 @@ extension Node {
       }
     }
     leftAloneHeard(vip, owner: owner, at: now, emit)
-    if coordination.handOvers.contains(where: { $0.vips.contains(vip) }) { coordination.isDirty = true }
+    comingMoveHeard(vip, at: now, emit)
+    if handOver(of: vip) != nil { coordination.isDirty = true }
   }
 }
 

@@ -54,6 +54,8 @@ extension Node {
     coordinationPart = part
     stopPart = part + 1
     deadlines = DeadlineHeap(count: part + 2)
+    leases = DeadlineHeap(count: vips.count)
+    routes.areStale = true
     for vip in vips.indices { rearm(vip) }
     for service in services.indices {
       for backend in services[service].backends.indices {
@@ -94,7 +96,7 @@ extension Node {
   /// What waits for the place of a VIP takes it as soon as nothing of that is left.
   mutating func replaceIfGone(vip: Int, at now: Instant, _ emit: (Effect) -> Void) {
     guard phase == .running, let new = vips[vip].pending, vips[vip].isGone,
-      vips[vip].router == nil || vips[vip].router?.state == .initialize
+      !vips[vip].hasElection || vips[vip].machine.state == .initialize
     else { return }
     place(new, in: vip, at: now, emit)
   }
@@ -109,6 +111,7 @@ extension Node {
     address.segment = Segment.index(of: new.interface, in: segments)
     address.link = address.segment.flatMap { segments[$0].link }
     vips[vip] = address
+    routes.areStale = true
     emit(.configure(vip: vip, new))
     guard !new.isVacant else {
       rearm(vip)

@@ -68,8 +68,8 @@ extension Node {
 
   private mutating func resume(vip: Int, _ known: Resumption.VIP, at now: Instant) {
     vips[vip].generation = max(vips[vip].generation, known.generation)
-    if let router = known.router, let local = vips[vip].local {
-      vips[vip].router?.resume(router, local: local, at: now)
+    if let router = known.router, let local = vips[vip].local, vips[vip].hasElection {
+      vips[vip].machine.resume(router, local: local, at: now)
     }
     let routerState = vips[vip].router?.state ?? .initialize
     coordination.standings[vip].routerState = routerState

@@ -45,7 +45,10 @@ public struct ServiceState: Sendable {
   }
 
   /// Not one backend takes traffic: clients are refused.
-  public var isDown: Bool { !backends.contains { $0.takesTraffic } }
+  public var isDown: Bool {
+    for backend in backends.indices where backends[backend].takesTraffic { return false }
+    return true
+  }
 }
 
 // From results of checks to backends that take traffic.

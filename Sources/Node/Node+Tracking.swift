@@ -151,7 +151,10 @@ extension Node {
         coordination.fitnessChanged = true
       case .service(let service, let atLeast):
         guard services.indices.contains(service) else { continue }
-        let count = services[service].backends.count { $0.takesTraffic }
+        var count = 0
+        for backend in services[service].backends.indices where services[service].backends[backend].takesTraffic {
+          count += 1
+        }
         let report =
           count >= atLeast ? TrackReport.good : .bad("\(count) of the \(atLeast) backends that it needs take traffic")
         let isGood = report == .good
@@ -211,13 +214,14 @@ extension Node {
   /// The priority that this node's adverts should have now. Members of a group have that of the first, lowered by what is bad for
   /// any of them: two nodes then agree on all members who is the better one.
   func wantedPriority(_ vip: Int) -> UInt8? {
-    guard let own = vips[vip].router?.settings.priority else { return nil }
+    guard vips[vip].hasElection else { return nil }
+    let own = vips[vip].machine.settings.priority
     if own == 255 { return 255 }
     guard let group = coordination.standings[vip].group, settings.groups.indices.contains(group) else {
       return UInt8(clamping: max(1, Int(own) - lowering(vip)))
     }
     let members = settings.groups[group].filter { vips.indices.contains($0) }
-    let base = members.first.flatMap { vips[$0].router?.settings.priority } ?? own
+    let base = members.first.flatMap { vips[$0].hasElection ? vips[$0].machine.settings.priority : nil } ?? own
     let lowered = Int(min(base, 254)) - (members.map(lowering).max() ?? 0)
     return UInt8(clamping: max(1, lowered))
   }
@@ -225,7 +229,7 @@ extension Node {
   /// Tells routers their priorities, where they changed.
   mutating func settlePriorities(at now: Instant, _ emit: (Effect) -> Void) {
     for vip in vips.indices {
-      guard let priority = wantedPriority(vip), priority != vips[vip].router?.priority else { continue }
+      guard let priority = wantedPriority(vip), priority != vips[vip].machine.priority else { continue }
       coordination.isDirty = true
       elect(vip: vip, .priority(priority), at: now, emit)
     }

@@ -33,6 +33,10 @@ public struct Node: Sendable {
 
   /// One part a VIP, then one a backend, then the coordination's and the node's own.
   var deadlines: DeadlineHeap
+  /// When each VIP's lease ends.
+  var leases: DeadlineHeap
+  /// Which VIP's election a message is for.
+  var routes = Routes()
   var coordinationPart: Int
   var stopPart: Int
   /// The interfaces of the VIPs.
@@ -70,6 +74,7 @@ public struct Node: Sendable {
     coordinationPart = part
     stopPart = part + 1
     deadlines = DeadlineHeap(count: part + 2)
+    leases = DeadlineHeap(count: settings.vips.count)
     hearsay = Hearsay(peers: settings.peers.count)
     coordination = Coordination(settings, seed: random.next())
     for vip in vips.indices { vips[vip].segment = Segment.index(of: vips[vip].settings.interface, in: segments) }
@@ -123,8 +128,8 @@ public struct Node: Sendable {
       counters.unidentified += 1
       return
     }
-    // By index: a closure over the elements would copy each.
-    for vip in vips.indices where vips[vip].hears(id, in: envelope) {
+    if routes.areStale { routes.lay(vips) }
+    if let vip = routes[envelope.interface, envelope.source.family, id] {
       advert(message, in: envelope, vip: vip, at: now, emit)
       return
     }
@@ -180,8 +185,14 @@ public struct Node: Sendable {
   }
 
   mutating func stopIfNothingIsLeft(_ emit: (Effect) -> Void) {
-    guard phase == .stopping, vips.allSatisfy(\.isGone) else { return }
+    guard phase == .stopping, nothingIsHeld else { return }
     finishStopping(emit)
+  }
+
+  /// By index, here and elsewhere: a closure over the elements would copy each.
+  var nothingIsHeld: Bool {
+    for vip in vips.indices where !vips[vip].isGone { return false }
+    return true
   }
 
   private mutating func finishStopping(_ emit: (Effect) -> Void) {
@@ -203,6 +214,32 @@ public struct Node: Sendable {
     workersAreHealthy = healthy
     guard phase == .running else { return }
     for vip in vips.indices { reconsider(vip: vip, at: now, emit) }
+  }
+}
+
+/// From the interface, the family and the VRID of a message to the VIP whose election it is. Laid anew after each change of the places.
+struct Routes: Sendable {
+  private struct Key: Hashable {
+    let interface: String
+    let family: AddressFamily
+    let id: UInt8
+  }
+
+  private var table: [Key: Int] = [:]
+  var areStale = true
+
+  /// Of two VIPs with the same virtual router the first hears it.
+  mutating func lay(_ vips: [VirtualAddress]) {
+    areStale = false
+    table.removeAll(keepingCapacity: true)
+    for vip in vips.indices.reversed() where vips[vip].hasElection {
+      let router = vips[vip].machine.settings
+      table[Key(interface: vips[vip].settings.interface, family: router.family, id: router.id)] = vip
+    }
+  }
+
+  subscript(_ interface: String, _ family: AddressFamily, _ id: UInt8) -> Int? {
+    table[Key(interface: interface, family: family, id: id)]
   }
 }
 

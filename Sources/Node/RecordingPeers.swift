@@ -90,7 +90,7 @@ extension PeerMessage {
     case .successor(let vip, let node): 64 + vip.utf8.count + (node?.utf8.count ?? 0)
     case .prepare(let vip, _), .ready(let vip, _), .taken(let vip, _): 64 + vip.utf8.count
     case .refused(let vip, _, let reason): 64 + vip.utf8.count + reason.utf8.count
-    case .moved(let vip, let to, _): 64 + vip.utf8.count + to.utf8.count
+    case .moved(let vip, let to, _, _), .leave(let vip, let to, _): 64 + vip.utf8.count + to.utf8.count
     case .moveRequest(let vip, let to, _): 64 + vip.utf8.count + (to?.utf8.count ?? 0)
     case .moveEnded(_, let error, _): 64 + (error?.utf8.count ?? 0)
     }
@@ -123,8 +123,16 @@ extension PeerMessage {
     case .refused(let vip, let move, let reason):
       head(4, vip, move)
       BytesOut.text(reason, &bytes)
-    case .moved(let vip, let to, let move):
+    case .moved(let vip, let to, let move, let freshness):
       head(5, vip, move)
+      BytesOut.text(to, &bytes)
+      BytesOut.flag(freshness != nil, &bytes)
+      if let freshness {
+        BytesOut.duration(freshness.after, &bytes)
+        BytesOut.duration(freshness.within, &bytes)
+      }
+    case .leave(let vip, let to, let move):
+      head(9, vip, move)
       BytesOut.text(to, &bytes)
     case .taken(let vip, let move): head(6, vip, move)
     case .moveRequest(let vip, let to, let move):
@@ -153,12 +161,18 @@ extension PeerMessage {
     case 2: self = .prepare(vip: vip, move: move)
     case 3: self = .ready(vip: vip, move: move)
     case 4: self = .refused(vip: vip, move: move, reason: try bytes.text())
-    case 5: self = .moved(vip: vip, to: try bytes.text(), move: move)
+    case 5:
+      let to = try bytes.text()
+      let isDated = try bytes.flag()
+      self = .moved(
+        vip: vip, to: to, move: move,
+        freshness: isDated ? Freshness(after: try bytes.duration(), within: try bytes.duration()) : nil)
     case 6: self = .taken(vip: vip, move: move)
     case 7: self = .moveRequest(vip: vip, to: try bytes.optionalText(), move: move)
     case 8:
       let error = try bytes.optionalText()
       self = .moveEnded(move: move, error: error, vacant: try bytes.flag() ? try bytes.duration() : nil)
+    case 9: self = .leave(vip: vip, to: try bytes.text(), move: move)
     default: throw bytes.malformed("no message of a peer")
     }
   }

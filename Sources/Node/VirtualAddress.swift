@@ -29,8 +29,9 @@ public struct VirtualAddress: Sendable {
 
   public internal(set) var settings: VIPSettings
   var hasServices: Bool
-  /// Nil where the election is fixed.
-  public internal(set) var router: VirtualRouter?
+  /// Idle for ever where the election is fixed. Never an optional here: to look at one of its fields through `?` copies all of it.
+  var machine: VirtualRouter
+  let hasElection: Bool
   public internal(set) var holding = Holding.nothing
   public internal(set) var link: LinkState?
   public internal(set) var state = State.initialize
@@ -63,11 +64,23 @@ public struct VirtualAddress: Sendable {
   init(_ settings: VIPSettings, hasServices: Bool) {
     self.settings = settings
     self.hasServices = hasServices
-    if case .vrrp(let election) = settings.election { router = VirtualRouter(election) }
+    if case .vrrp(let election) = settings.election {
+      machine = VirtualRouter(election)
+      hasElection = true
+    } else {
+      machine = VirtualRouter(VRRP.Settings(id: 0, family: .ipv4, priority: 0, addresses: []))
+      hasElection = false
+    }
     if settings.isVacant { reason = "not configured" }
   }
 
+  /// Nil where the election is fixed.
+  public var router: VirtualRouter? { hasElection ? machine : nil }
+
+  // Inlined, as all small readers of one element of a table here: called, each copies the whole value first.
+
   /// The VIP's addresses are, or may be, on the interface by this node's doing.
+  @inline(__always)
   public var isHeld: Bool {
     switch holding {
     case .held, .closing: true
@@ -75,25 +88,33 @@ public struct VirtualAddress: Sendable {
     }
   }
 
+  @inline(__always)
   var isGone: Bool { holding == .nothing }
 
   /// Connections are being finished while the VIP is still ours.
+  @inline(__always)
   var isDraining: Bool { if case .closing(_, _, _, leaving: true) = holding { true } else { false } }
 
   /// There may be proxied connections, and their clients can be reached.
+  @inline(__always)
   var finishesConnections: Bool { hasServices && link?.isUp == true }
 
-  func hears(_ id: UInt8, in envelope: Envelope) -> Bool {
-    guard let router else { return false }
-    return router.settings.id == id && envelope.interface == settings.interface
-      && router.settings.family == envelope.source.family
+  /// The source that adverts need. A fixed election sends none.
+  var local: IPAddress? { hasElection ? link?.source(of: machine.settings) : nil }
+
+  /// When the kernel removes the addresses, if no renewal is acknowledged.
+  @inline(__always)
+  var leaseEnd: Instant? {
+    switch holding {
+    case .held(_, let until): until
+    case .closing(_, _, let lease, _): lease
+    case .nothing, .releasing: nil
+    }
   }
 
-  /// The source that adverts need. A fixed election sends none.
-  var local: IPAddress? { router.flatMap { link?.source(of: $0.settings) } }
-
+  @inline(__always)
   var deadline: Instant? {
-    var deadline = earlier(router?.deadline, earlier(renewal, earlier(announcement, retry)))
+    var deadline = earlier(machine.deadline, earlier(renewal, earlier(announcement, retry)))
     deadline = earlier(deadline, earlier(preparing, earlier(defence.due, listening.deadline)))
     switch holding {
     case .held(_, let until): deadline = earlier(deadline, until)

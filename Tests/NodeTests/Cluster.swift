@@ -35,6 +35,8 @@ final class Cluster {
   private(set) var now = Instant(nanoseconds: 0)
   /// What gets lost.
   var loses: (Sent) -> Bool = { _ in false }
+  /// What takes longer on its way, and by how much.
+  var delays: (Sent) -> Duration = { _ in .zero }
   /// How long proxied connections take to end; never longer than they may.
   var connectionsLast = Duration.milliseconds(5)
   /// Whether a node can reach another by the peer link.
@@ -146,16 +148,18 @@ final class Cluster {
       let envelope = Envelope(
         interface: "eth0", source: source, destination: .v4(IPv4Address(224, 0, 0, 18)), hopLimit: 255)
       for other in nodes.indices where other != node {
-        guard !loses(Sent(from: node, to: other, packet: .advert(vip: vip, priority: message[2]))) else { continue }
-        later(.microseconds(100), .advert(envelope, message), to: other)
+        let sent = Sent(from: node, to: other, packet: .advert(vip: vip, priority: message[2]))
+        guard !loses(sent) else { continue }
+        later(.microseconds(100) + delays(sent), .advert(envelope, message), to: other)
       }
     case .tell(let peer, let message):
       let name = nodes[node].settings.peers[peer]
       guard let other = nodes.firstIndex(where: { $0.settings.name == name }), linked[node][other],
-        !loses(Sent(from: node, to: other, packet: .word(message))),
         let back = self.peer(node, of: other)
       else { return }
-      later(.microseconds(200), .peer(back, .said(message)), to: other)
+      let sent = Sent(from: node, to: other, packet: .word(message))
+      guard !loses(sent) else { return }
+      later(.microseconds(200) + delays(sent), .peer(back, .said(message)), to: other)
     case .take(let vip, let generation, _, _):
       later(.microseconds(100), .address(vip: vip, .added(generation: generation, until: nil)), to: node)
     case .release(let vip, let generation):

@@ -167,6 +167,95 @@ struct HandOverTests {
     #expect(cluster.owners() == [0])
   }
 
+  // MARK: Late
+
+  @Test(arguments: [Duration.milliseconds(10), .milliseconds(100)])
+  func `a third node that is preferred leaves the target the VIP, though the word comes to it after the priority 0`(
+    interval: Duration
+  ) {
+    let cluster = Self.settled(nodes: 3, interval: interval)
+    cluster.delays = { sent in
+      if sent.to == 1, case .word(.moved) = sent.packet { .milliseconds(5) } else { .zero }
+    }
+    move(cluster, to: .peer(cluster.peer(2, of: 0)!))
+    cluster.run(for: .seconds(5))
+    #expect(cluster.owners() == [2])
+    #expect(cluster.takes() == 1)
+    #expect(cluster.shared[0] == .zero)
+    if case .moved("lb3", .some) = cluster.answer(to: 7) {
+    } else {
+      Issue.record("\(String(describing: cluster.answer(to: 7)))")
+    }
+  }
+
+  @Test func `the owner waits until the third nodes know, but not for longer than 20 ms`() {
+    let cluster = Self.settled(nodes: 3, interval: .milliseconds(10))
+    cluster.delays = { sent in
+      if case .word(.leave) = sent.packet { .milliseconds(15) } else { .zero }
+    }
+    move(cluster, to: .peer(cluster.peer(2, of: 0)!))
+    cluster.run(for: .milliseconds(15))
+    #expect(cluster.owners() == [0])
+    cluster.run(for: .milliseconds(2))
+    #expect(cluster.owners() == [2])
+    let silent = Self.settled(nodes: 3)
+    silent.loses = { if case .word(.leave) = $0.packet { true } else { false } }
+    move(silent, to: .peer(silent.peer(2, of: 0)!))
+    silent.run(for: .milliseconds(19))
+    #expect(silent.owners() == [0])
+    silent.run(for: .milliseconds(3))
+    #expect(silent.owners() == [2])
+    #expect(silent.longestVacancy() <= .milliseconds(1))
+  }
+
+  @Test func `a third node that goes while it is waited for holds nothing up`() {
+    let cluster = Self.settled(nodes: 3)
+    cluster.loses = { if case .word(.leave) = $0.packet { true } else { false } }
+    move(cluster, to: .peer(cluster.peer(2, of: 0)!))
+    cluster.run(for: .milliseconds(2))
+    #expect(cluster.owners() == [0])
+    cluster.kill(1)
+    cluster.run(for: .milliseconds(2))
+    #expect(cluster.owners() == [2])
+  }
+
+  @Test(arguments: [false, true])
+  func `a word that comes when the old owner has the VIP again is not followed`(isCalledOff: Bool) {
+    let cluster = Self.settled(nodes: 3)
+    cluster.loses = { sent in
+      switch sent.packet {
+      case .advert(_, 0): true
+      case .word(.refused): !isCalledOff
+      default: false
+      }
+    }
+    cluster.delays = { sent in if case .word(.moved) = sent.packet { .milliseconds(300) } else { .zero } }
+    move(cluster, to: .peer(cluster.peer(2, of: 0)!))
+    cluster.run(for: .milliseconds(200))
+    #expect(cluster.owners() == [0])
+    cluster.watch()
+    cluster.run(for: .seconds(2))
+    #expect(cluster.owners() == [0])
+    #expect(cluster.takes() == 0)
+    #expect(cluster.shared[0] == .zero)
+    // And the others follow as if nothing had been.
+    cluster.loses = { _ in false }
+    cluster.kill(0)
+    cluster.run(for: .seconds(1))
+    #expect(cluster.owners() == [1])
+    #expect(cluster.longestVacancy() <= Self.plain)
+  }
+
+  @Test func `a move that was called off is forgotten by the third nodes: the best follows a polite stop`() {
+    let cluster = Self.settled(nodes: 3, backends: ["app1"], drain: .seconds(1))
+    cluster.connectionsLast = .milliseconds(800)
+    move(cluster, to: .peer(cluster.peer(2, of: 0)!))
+    cluster.run(for: .milliseconds(100))
+    cluster.give(.command(.standby, ticket: 9), to: 0)
+    cluster.run(for: .seconds(3))
+    #expect(cluster.owners() == [1])
+  }
+
   // MARK: Each message lost
 
   enum Lost: CaseIterable {

@@ -29,7 +29,9 @@ struct EventRecordingTests {
       .vips([.init(name: "web", state: .active, priority: 254, isEligible: true)]), .vips([]),
       .successor(vip: "web", node: "lb2"), .successor(vip: "web", node: nil), .prepare(vip: "web", move: 1),
       .ready(vip: "web", move: .max), .refused(vip: "web", move: 3, reason: "no carrier"),
-      .moved(vip: "web", to: "lb2", move: 4), .taken(vip: "web", move: 5),
+      .moved(vip: "web", to: "lb2", move: 4), .leave(vip: "web", to: "lb2", move: 4),
+      .moved(vip: "web", to: "lb2", move: 4, freshness: .init(after: .milliseconds(3), within: .milliseconds(100))),
+      .taken(vip: "web", move: 5),
       .moveRequest(vip: "web", to: nil, move: 6), .moveRequest(vip: "web", to: "lb3", move: 6),
       .moveEnded(move: 7, error: nil, vacant: .microseconds(900)), .moveEnded(move: 7, error: "lost", vacant: nil),
     ]

@@ -15,7 +15,11 @@ private let samples: [PeerFrame] = [
   .message(.successor(vip: "web", node: "lb2")), .message(.successor(vip: "web", node: nil)),
   .message(.prepare(vip: "web", move: 42)), .message(.ready(vip: "web", move: 42)),
   .message(.refused(vip: "web", move: 42, reason: "its link is down — quite")),
-  .message(.moved(vip: "web", to: "lb2", move: 42)), .message(.taken(vip: "web", move: 42)),
+  .message(.moved(vip: "web", to: "lb2", move: 42)), .message(.leave(vip: "web", to: "lb2", move: 42)),
+  .message(
+    .moved(
+      vip: "web", to: "lb2", move: 42, freshness: .init(after: .milliseconds(3), within: .milliseconds(100)))),
+  .message(.taken(vip: "web", move: 42)),
   .message(.moveRequest(vip: "web", to: "lb2", move: 42)), .message(.moveRequest(vip: "web", to: nil, move: 42)),
   .message(.moveEnded(move: 42, error: nil, vacant: .microseconds(900))),
   .message(.moveEnded(move: 42, error: "nobody is fit", vacant: nil)),

@@ -11,13 +11,14 @@ struct RecordingTests {
   func `a recorded incident is replayed with identical decisions`(seed: UInt64) throws {
     for node in 0..<3 {
       let recordings = Simulation.recordings(of: node, in: Self.plan, seed: seed)
-      #expect(!recordings.isEmpty)
+      let first = try #require(recordings.first)
+      // A later life may begin with what a reload has made of them.
+      #expect(try RecordingReader(first).settings == Self.plan.settings[node])
       for recording in recordings {
         let replay = try Replay(recording)
         #expect(replay.outcome == .identical)
         #expect(replay.events > 0)
         #expect(!replay.isCut)
-        #expect(try RecordingReader(recording).settings == Self.plan.settings[node])
       }
     }
   }

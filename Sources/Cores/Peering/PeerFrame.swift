@@ -35,6 +35,7 @@ public enum PeerFrame: Sendable, Hashable {
     case taken = 22
     case moveRequest = 23
     case moveEnded = 24
+    case leave = 25
   }
 }
 

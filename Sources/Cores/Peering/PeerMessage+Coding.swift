@@ -117,7 +117,16 @@ private struct FrameWriter {
       put(move)
       put(vip)
       put(reason, most: PeerFrame.longestSentence)
-    case .moved(let vip, let node, let move):
+    case .moved(let vip, let node, let move, let freshness):
+      put(move)
+      put(vip)
+      put(node)
+      put(UInt8(freshness == nil ? 0 : 1))
+      if let freshness {
+        put(freshness.after.nanoseconds)
+        put(freshness.within.nanoseconds)
+      }
+    case .leave(let vip, let node, let move):
       put(move)
       put(vip)
       put(node)
@@ -159,6 +168,7 @@ extension PeerMessage {
     case .taken: .taken
     case .moveRequest: .moveRequest
     case .moveEnded: .moveEnded
+    case .leave: .leave
     }
   }
 }
@@ -245,7 +255,15 @@ extension PeerMessage {
         vip: try reader.text(), move: move, reason: try reader.text(most: PeerFrame.longestSentence))
     case .moved:
       let move = try reader.number(UInt64.self)
-      self = .moved(vip: try reader.text(), to: try reader.text(), move: move)
+      self = .moved(
+        vip: try reader.text(), to: try reader.text(), move: move,
+        freshness: try reader.optional { reader throws(PeeringError) in
+          Freshness(
+            after: .nanoseconds(try reader.number(Int64.self)), within: .nanoseconds(try reader.number(Int64.self)))
+        })
+    case .leave:
+      let move = try reader.number(UInt64.self)
+      self = .leave(vip: try reader.text(), to: try reader.text(), move: move)
     case .moveRequest:
       let move = try reader.number(UInt64.self)
       self = .moveRequest(

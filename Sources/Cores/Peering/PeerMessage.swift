@@ -11,17 +11,39 @@ public enum PeerMessage: Sendable, Hashable {
   case successor(vip: String, node: String?)
   /// From the owner: get ready to take the VIP, and say so.
   case prepare(vip: String, move: UInt64)
+  /// From the owner to all but that node, with `prepare`: from its priority 0 on the VIP is to be left to that node, although others may
+  /// be preferred. Answered by `ready`, too: the owner lets go when all have answered, or after a short while.
+  case leave(vip: String, to: String, move: UInt64)
   case ready(vip: String, move: UInt64)
   case refused(vip: String, move: UInt64, reason: String)
   /// From the owner to all, at the moment when it lets go: that node takes over at once, and the others leave it the VIP although
   /// they may be preferred.
-  case moved(vip: String, to: String, move: UInt64)
+  case moved(vip: String, to: String, move: UInt64, freshness: Freshness? = nil)
   /// From the new owner: its addresses are on the interface.
   case taken(vip: String, move: UInt64)
   /// To the owner, from a node where a person asked: move the VIP to that node, or to the best.
   case moveRequest(vip: String, to: String?, move: UInt64)
   /// The answer, an error in words or none. `vacant`: how long nobody owned it, as the owner saw it.
   case moveEnded(move: UInt64, error: String?, vacant: Duration?)
+
+  /// How to tell whether a word comes too late, without clocks that agree.
+  public struct Freshness: Sendable, Hashable {
+    /// How long after `prepare` and `leave` it was said.
+    public var after: Duration
+    /// Where it has been on its way for longer than they were by that much, the owner has the VIP again.
+    public var within: Duration
+
+    public init(after: Duration, within: Duration) {
+      self.after = after
+      self.within = within
+    }
+
+    /// - Parameter elapsed: since `prepare`, or `leave`, came.
+    public func isOver(_ elapsed: Duration) -> Bool {
+      let (limit, overflowed) = after.nanoseconds.addingReportingOverflow(within.nanoseconds)
+      return after < .zero || within < .zero || !overflowed && elapsed.nanoseconds > limit
+    }
+  }
 
   /// One VIP as one node sees it.
   public struct VIPReport: Sendable, Hashable {

@@ -89,13 +89,15 @@ public struct VirtualRouter: Sendable {
   /// This backup was the owner, and another router has taken its place already: nothing may be said of the addresses by it.
   public internal(set) var wasDeposed = false
   /// Active_Adver_Interval: our own until an owner's advert taught another (RFC 9568 §6.1).
+  @inlinable @inline(__always)
   public var interval: Duration { .nanoseconds(activeInterval) }
   /// Active_Down_Interval: how long an owner may be silent before this router takes over.
+  @inlinable @inline(__always)
   public var longestSilence: Duration { .nanoseconds(activeDownInterval) }
 
   /// Our own Advertisement_Interval as the advert can say it, in nanoseconds.
   var ownInterval: Int64
-  var activeInterval: Int64
+  @usableFromInline var activeInterval: Int64
   var outgoing: Outgoing
   var observations: Observations
   /// Who said priority 0 last, while a backup waits for its skew.
@@ -236,13 +238,13 @@ extension VirtualRouter {
   }
 
   /// Skew_Time in nanoseconds (RFC 9568 §6.1; RFC 3768 §6.1 knows seconds only).
-  @inline(__always)
+  @inlinable @inline(__always)
   var skew: Int64 {
     (256 - Int64(priority)) * (settings.version == .v2 ? 1_000_000_000 : activeInterval) / 256
   }
 
   /// Active_Down_Interval in nanoseconds.
-  @inline(__always)
+  @inlinable @inline(__always)
   var activeDownInterval: Int64 { 3 * activeInterval + skew }
 
   private func reasonToTakeOver(at now: Instant) -> Reason {

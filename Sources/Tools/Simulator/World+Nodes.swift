@@ -318,11 +318,11 @@ extension World {
     }
   }
 
-  /// With witnesses to ask, a node that has reached nobody for longer than it takes to notice claims nothing:
-  /// it may go by what a witness said up to Active_Down_Interval ago.
+  /// With witnesses to ask, a node that reaches nobody claims nothing: it may go by a proof that is five quarters of an interval old, and
+  /// by packets that were on their way, or waited for it to be run, when it was cut off.
   private mutating func checkIsolation(_ node: Int, _ vip: Int) {
     guard plan.promisesIsolation, let since = picture.isolatedSince[node],
-      now - since > 4 * bounds.interval + 30_000_000
+      now - max(since, picture.slowPacketsUntil, picture.servesSince[node]) > bounds.interval * 5 / 4 + 5_000_000
     else { return }
     found(
       Finding(

@@ -123,7 +123,7 @@ struct Daemon {
     // Last, because it changes the network: it removes what an earlier life left behind.
     let addresses = try AddressThread(
       plan.addresses, watching: plan.watched,
-      record: record, journal: folder.journalFile
+      record: record, journal: folder.journalFile, isPreferred: isRealtime
     ) { mailbox.send(.addresses($0)) }
     defer { if succession?.isPending != true { addresses.stop() } }
 

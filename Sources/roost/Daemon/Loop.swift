@@ -218,7 +218,7 @@ final class Loop {
     case .duplicate(let vip, let address): give(.address(vip: vip, .duplicate(address)), at: now)
     case .claimed(let vip, let address, let mac): give(.address(vip: vip, .claimed(address, by: mac)), at: now)
     case .journal(let trouble): parts.log.write(.warning, trouble)
-    case .device: break
+    case .device(let vip, let family, let index): fence.learn(device: index, of: vip, family)
     case .firewallRestored:
       parts.log.write(.warning, "another program removed the firewall table of VIPs that accept nothing; loaded again")
     case .firewall(let error): parts.log.write(.error, "VIPs that accept nothing can't be had here: \(error)")

@@ -111,10 +111,11 @@ public final class AddressThread: Sendable {
   /// - Parameters:
   ///   - watching: interfaces by name; empty for all.
   ///   - record: where ownership is written; its capacity is above every VIP's number.
+  ///   - isPreferred: before ordinary programs, so that a busy machine does not make a failover slow, where that is allowed.
   ///   - journal: the path of the file that names what may have to be removed; its folder must be there. Nil: none is kept.
   /// - Throws: also where a VIP accepts nothing, and the firewall that has to see to it can't be loaded.
   public init(
-    _ vips: [VIP], watching: [String], record: OwnershipRecord, journal: String? = nil,
+    _ vips: [VIP], watching: [String], record: OwnershipRecord, journal: String? = nil, isPreferred: Bool = false,
     report: @escaping @Sendable (Report) -> Void
   ) throws(SystemError) {
     self.record = record
@@ -126,6 +127,7 @@ public final class AddressThread: Sendable {
       vips, watching: watching, record, journal: journal, counting: counting, report: report)
     nonisolated(unsafe) let reactor = try Reactor()
     thread = try Thread.start(named: "roost-addresses") {
+      if isPreferred { try? Scheduling.becomePreferred() }
       do throws(SystemError) {
         try Self.run(keeper, reactor, commands)
         report(.ended(nil))
