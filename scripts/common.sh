@@ -41,7 +41,7 @@ install_if_possible() { (install "$@") || say "going on without ${*#*=}"; }
 # What is needed to build and to run the lab at all.
 prepare() {
   command -v swift >/dev/null || stop "needs Swift 6.3 or later: https://www.swift.org/install/linux/"
-  install git=git ip=iproute2 nft=nftables "$@"
+  install git=git ip=iproute2 nft=nftables /usr/include/openssl/ssl.h=libssl-dev "$@"
   [ "$(id -u)" = 0 ] || stop "makes network namespaces, so it needs root: sudo scripts/$(basename "$0")"
 }
 

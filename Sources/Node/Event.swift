@@ -8,6 +8,8 @@ import Wire
 public enum Event: Sendable, Equatable {
   /// The process is ready: every element may begin.
   case start
+  /// Instead of `start`: another process of this node ended, and this one goes on in its place.
+  case resume(Resumption)
   /// A polite stop was asked for. `Effect.stopped` follows when nothing of this node is left.
   case stop
   /// A deadline was reached.

@@ -39,6 +39,13 @@ public struct TrackerStatus: Sendable {
   /// When damping may end.
   var deadline: Instant? { goodSince.map { $0.later(by: Self.quiet) } }
 
+  /// Begins with what another process knew, unless this one has had a look of its own.
+  mutating func assume(_ known: Resumption.Tracker) {
+    guard verdict == .unknown else { return }
+    verdict = known.isBad ? .bad : .good
+    message = known.message
+  }
+
   mutating func hear(_ report: TrackReport, at now: Instant) -> Change? {
     switch report {
     case .unknown(let why):

@@ -16,6 +16,7 @@ import Wire
 /// - `Node+Services.swift`: from results of checks to backends that take traffic.
 /// - `Node+Reload.swift`: other settings, by difference.
 /// - `Node+Tracking.swift`, `Node+Groups.swift`: what else decides whether this node may own a VIP, and how much it is preferred.
+/// - `Node+Resumption.swift`: one process goes on in the place of another.
 /// - `Node+Peers.swift`, `Node+HandOver.swift`, `Node+Commands.swift`: what nodes tell each other, and what people ask.
 public struct Node: Sendable {
   public enum Phase: Sendable, Hashable { case idle, running, stopping, stopped }
@@ -94,6 +95,7 @@ public struct Node: Sendable {
     if case .address(_, .revoked) = event {} else { endLeases(at: now, emit) }
     switch event {
     case .start: start(at: now, emit)
+    case .resume(let resumption): resume(resumption, at: now, emit)
     case .stop: stop(at: now, emit)
     case .timer: timer(at: now, emit)
     case .advert: break
@@ -138,7 +140,7 @@ public struct Node: Sendable {
     overheard(envelope, at: now, emit)
   }
 
-  private mutating func start(at now: Instant, _ emit: (Effect) -> Void) {
+  mutating func start(at now: Instant, _ emit: (Effect) -> Void) {
     guard phase == .idle else { return }
     phase = .running
     for service in services.indices { startChecks(service: service, at: now, emit) }

@@ -8,7 +8,7 @@ import Wire
 extension Event {
   enum Kind: UInt8 {
     case start = 1, stop, timer, advert, link, address, check, workers, connectionsClosed
-    case track, witness, peer, command, settings, prepared
+    case track, witness, peer, command, settings, prepared, resume
   }
 
   var kind: Kind {
@@ -28,13 +28,14 @@ extension Event {
     case .command: .command
     case .settings: .settings
     case .prepared: .prepared
+    case .resume: .resume
     }
   }
 
   /// At most this long as bytes, with what stands before it: texts, and numbers of ten bytes at most. Nil: any length.
   var mostBytes: Int? {
     switch self {
-    case .settings: nil
+    case .settings, .resume: nil
     case .track(_, .bad(let text)), .track(_, .unknown(let text)): 128 + text.utf8.count
     case .peer(_, .said(let message)): 128 + message.mostBytes
     case .link(let interface, _): 128 + interface.utf8.count
@@ -60,6 +61,7 @@ extension Event {
       command.encode(into: &bytes)
       BytesOut.number(ticket, &bytes)
     case .settings(let settings): settings.encode(into: &bytes)
+    case .resume(let resumption): resumption.encode(into: &bytes)
     case .prepared(let vip, let generation, let succeeded):
       BytesOut.number(vip, &bytes)
       BytesOut.number(generation, &bytes)
@@ -147,6 +149,7 @@ extension Event {
       let command = try Command(from: &bytes)
       self = .command(command, ticket: try bytes.number())
     case .settings: self = .settings(try NodeSettings(from: &bytes))
+    case .resume: self = .resume(try Resumption(from: &bytes))
     case .prepared:
       let vip = try bytes.index()
       let generation = try bytes.number()
@@ -228,7 +231,7 @@ extension AddressReport {
 }
 
 extension BytesIn {
-  fileprivate mutating func instant() throws(RecordingError) -> Instant? {
+  mutating func instant() throws(RecordingError) -> Instant? {
     guard try flag() else { return nil }
     let time = try signed()
     guard Recording.times.contains(time) else { throw malformed("a time out of all range") }

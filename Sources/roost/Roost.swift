@@ -13,7 +13,7 @@ struct Roost: ParsableCommand {
     version: version,
     subcommands: [
       Run.self, Check.self, Schema.self, SecretCommand.self, Status.self, Events.self, Move.self, NodeCommand.self,
-      Reload.self, Apply.self, Confirm.self, Release.self, Doctor.self, Simulate.self, ReplayCommand.self,
+      Reload.self, Apply.self, Confirm.self, Upgrade.self, Release.self, Doctor.self, Simulate.self, ReplayCommand.self,
       LabCommand.self,
       LabHelperCommand.self,
     ])

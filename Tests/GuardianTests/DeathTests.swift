@@ -42,6 +42,62 @@ struct DeathTests {
     }
   }
 
+  @Test func `a virtual MAC's VIP goes from its devices in both families, and the devices are set down`() throws {
+    try Stage.run { stage in
+      let daemon = try stage.start("lb1", lease: "off", virtualMAC: true)
+      func present() throws -> [Bool] {
+        let shown = try stage.addresses()
+        return ["roost.1    inet \(Stage.vip)/32", "roost6.1    inet6 2001:db8::100/128"].map(shown.contains)
+      }
+      try #require(
+        eventually { try daemon.guardian != nil && present() == [true, true] }, "\(daemon.logText)")
+      let guardian = try #require(daemon.guardian)
+      daemon.signal(SIGKILL)
+      #expect(eventually { daemon.isGone() && !isRunning(guardian) })
+      #expect(try present() == [false, false])
+      for device in ["roost.1", "roost6.1"] {
+        let link = try stage.on(stage.here) { try shell("ip link show dev \(device)") }
+        #expect(!link.contains("UP"), "\(link)")
+      }
+    }
+  }
+
+  /// The address thread alone stands still, so what the loop orders is not done.
+  @Test func `a daemon that dies between its release and the removal leaves no address, even without a lease`() throws {
+    try story(lease: "off") { stage, daemon, guardian, _, _ in
+      let holder = """
+        import ctypes, glob, sys, time
+        libc = ctypes.CDLL(None, use_errno=True)
+        for task in glob.glob("/proc/\(daemon.pid)/task/*"):
+          if open(task + "/comm").read().strip() == "roost-addresses"[:15]:
+            thread = int(task.rsplit("/", 1)[1])
+            assert libc.ptrace(0x4206, thread, None, None) == 0  # PTRACE_SEIZE
+            assert libc.ptrace(0x4207, thread, None, None) == 0  # PTRACE_INTERRUPT
+            print("held", flush=True)
+        time.sleep(1000)
+        """
+      try shell("cat > \(stage.folder)/hold.py << 'END'\n\(holder)\nEND")
+      let text = try shell(
+        "/usr/bin/python3 \(stage.folder)/hold.py > \(stage.folder)/hold.log 2>&1 & echo $!")
+      let python = try #require(Int32(text.split(separator: "\n").first ?? ""))
+      defer { kill(python, SIGKILL) }
+      let log = "\(stage.folder)/hold.log"
+      try #require(eventually { try shell("cat \(log)").contains("held") }, "\((try? shell("cat \(log)")) ?? "")")
+      daemon.signal(SIGTERM)
+      // The loop has ended the ownership, and waits for the removal.
+      usleep(300_000)
+      let isThere = try stage.hasVIP()
+      #expect(isThere)
+      daemon.signal(SIGKILL)
+      #expect(stage.hasNoVIPSoon(), "\(daemon.logText)")
+      // A process of which a thread is traced is not gone, and the guardian stays with it.
+      #expect(isRunning(guardian))
+      kill(python, SIGKILL)
+      #expect(eventually { daemon.isGone() && !isRunning(guardian) })
+      #expect(daemon.logText.contains("removed what was left of 1 VIP"), "\(daemon.logText)")
+    }
+  }
+
   @Test func `a stopped daemon loses the VIP, and when it goes on it is a backup that says nothing`() throws {
     try story { stage, daemon, _, capture, _ in
       let other = try stage.start("lb2")

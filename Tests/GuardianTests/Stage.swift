@@ -59,10 +59,10 @@ final class Stage {
   }
 
   /// The lease is long, so that what is gone soon is gone by the guardian's doing.
-  func start(_ node: String, interval: String = "100ms", lease: String = "30s", vips: Int = 1, connections: Int = 0)
-    throws
-    -> Daemon
-  {
+  func start(
+    _ node: String, interval: String = "100ms", lease: String = "30s", vips: Int = 1, virtualMAC: Bool = false,
+    connections: Int = 0
+  ) throws -> Daemon {
     let file = "\(folder)/\(node).yaml"
     var text = "cluster:\n  nodes:\n    lb1: 10.9.0.1\n    lb2: 10.9.0.2\nvips:\n"
     for index in 0..<vips {
@@ -73,7 +73,7 @@ final class Stage {
             interface: eth0
             prefer: [lb1, lb2]
             address-lease: \(lease)
-            vrrp: { id: \(index + 1), interval: \(interval), preempt: false }
+            vrrp: { id: \(index + 1), interval: \(interval), preempt: false\(virtualMAC ? ", virtual-mac: true" : "") }
 
         """
     }
@@ -91,6 +91,9 @@ final class Stage {
     defer { try? before.enter() }
     return try body()
   }
+
+  /// Everything that the host has.
+  func addresses() throws -> String { try on(here) { try shell("ip -o address show") } }
 
   func hasVIP(_ namespace: NetworkNamespace? = nil) throws -> Bool {
     try on(namespace ?? here) { try shell("ip address show dev eth0").contains(" \(Stage.vip)/") }

@@ -80,15 +80,17 @@ struct GuardianMessageTests {
     .charge(
       vip: 7,
       Charge(
-        interval: .milliseconds(100), hasServices: true, addresses: [v4, v6], interface: 3, farewells: [],
+        interval: .milliseconds(100), hasServices: true, addresses: [v4, v6], interface: 3,
+        devices: .init(ipv4: 5, ipv6: 6), farewells: [],
         key: .init(id: 9, bytes: Array(0..<64)))),
     .charge(vip: 0, Charge(interval: nil, hasServices: false, addresses: [], interface: 0, farewells: [])),
     .farewell(
       vip: 1023, .init(interface: 3, source: v4, destination: v6, message: Array(repeating: 0x31, count: 4088))),
     .commit(vip: 7), .drop(vip: 7), .socket(.init(interface: 3, family: .ipv6)),
     .dropSocket(.init(interface: 3, family: .ipv4)), .goodbye, .ready,
-    .released(Release(cause: .silence, vips: 3, silence: .seconds(1), farewell: .zero, erased: .milliseconds(2))),
-    .released(Release(cause: .death, vips: 1, silence: .zero, farewell: .zero, erased: nil)),
+    .released(
+      Release(cause: .silence, vips: 3, leftovers: 2, silence: .seconds(1), farewell: .zero, erased: .milliseconds(2))),
+    .released(Release(cause: .death, vips: 1, leftovers: 0, silence: .zero, farewell: .zero, erased: nil)),
     .demoted(.milliseconds(201)), .trouble("why"),
   ]
 

@@ -158,7 +158,10 @@ final class Pair {
     try await eventually(
       "\(name): the client's neighbours are \(owner)'s", seen: { "\((try? neighbours()) ?? []), \(words)" }
     ) {
-      try neighbours().allSatisfy { $0 == mac(owner) }
+      let known = try neighbours()
+      // The kernel keeps 512 neighbours for all namespaces together and forgets the rest. One that is forgotten is not wrong: ask.
+      if known.contains(nil) { try touch() }
+      return known.allSatisfy { $0 == mac(owner) }
     }
     // Two adverts more, so that a loser would have spoken again.
     try await Task.sleep(for: .milliseconds(2 * max(setup.milliseconds, setup.keepalivedMilliseconds ?? 0)))

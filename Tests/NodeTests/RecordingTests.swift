@@ -51,6 +51,7 @@ struct EventRecordingTests {
       .address(vip: 0, .claimed(Bench.vip, by: mac)),
       .address(vip: 0, .duplicate(.v6(IPv6Address(rawValue: 0x2001_0DB8 << 96 | 1)))),
     ]
+    events.append(.resume(Bench.owner().node.resumption))
     for message in messages { events.append(.peer(0, .said(message))) }
     return events
   }

@@ -22,6 +22,9 @@ final class Container {
     return realPath("\(repository)/.build/debug/roost")
   }()
 
+  /// Where a copy of it is, inside.
+  static let installed = "/srv/roost"
+
   /// Why there can't be one here; nil where there can.
   static let missing: String? = {
     if geteuid() != 0 { return "needs root" }
@@ -41,19 +44,22 @@ final class Container {
 
   /// - Parameters:
   ///   - configuration: the daemon's file.
+  ///   - scripts: by their names, programs in /etc/roost.
   ///   - unit: lines that replace those of the shipped unit with the same key, or are added to its `[Service]`.
-  init(configuration: String, unit changes: [String: String] = [:]) throws {
+  init(configuration: String, scripts: [String: String] = [:], unit changes: [String: String] = [:]) throws {
     folder = "/tmp/roost-systemd.\(getpid()).\(UInt32.random(in: 0 ... .max))"
     group = "\(Container.groupRoot ?? "")/roost-test.\(getpid()).\(UInt32.random(in: 0 ... .max))"
-    for path in [
-      "", "/etc", "/etc/roost", "/etc/systemd", "/etc/systemd/system", "/share",
-      "/etc/systemd/system/multi-user.target.wants",
-    ] {
+    for path in ["", "/etc", "/etc/roost", "/etc/systemd", "/etc/systemd/system", "/share"] {
       mkdir(folder + path, 0o755)
     }
     write(configuration, to: "\(folder)/etc/roost/roost.yaml")
+    // What runs as nobody writes there, too.
+    chmod(folder + "/share", 0o777)
+    for (name, script) in scripts {
+      write(script, to: "\(folder)/etc/roost/\(name)")
+      chmod("\(folder)/etc/roost/\(name)", 0o755)
+    }
     write(try Container.unit(changes), to: "\(folder)/etc/systemd/system/roost.service")
-    symlink("/etc/systemd/system/roost.service", "\(folder)/etc/systemd/system/multi-user.target.wants/roost.service")
     guard mkdir(group, 0o755) == 0 else { throw Failure("can't make \(group): \(errno)") }
     process = try spawn([
       "/bin/bash", "-c",
@@ -84,7 +90,7 @@ final class Container {
       } else if line == "[Install]" {
         lines.append(String(line))
       } else {
-        lines.append(String(line).replacing("/usr/bin/roost", with: program))
+        lines.append(String(line).replacing("/usr/bin/roost", with: installed))
       }
     }
     guard let install = lines.firstIndex(of: "[Install]") else { throw Failure("the unit has no [Install]") }
@@ -144,17 +150,58 @@ final class Container {
 
   func holds(_ address: String) -> Bool { run("ip", "-o", "addr", "show").output.contains(" \(address)/") }
 
-  /// Processes of the unit, by name and PID inside.
-  var processes: [(name: String, pid: pid_t)] {
+  /// Processes of the unit, by their numbers inside.
+  var processes: [pid_t] {
     let group = property("ControlGroup")
     guard !group.isEmpty else { return [] }
-    return run("cat", "/sys/fs/cgroup\(group)/cgroup.procs").output.split(separator: "\n").compactMap { line in
-      guard let pid = pid_t(line) else { return nil }
-      return (run("cat", "/proc/\(pid)/comm").output.trimmed, pid)
-    }
+    return run("cat", "/sys/fs/cgroup\(group)/cgroup.procs").output.split(separator: "\n").compactMap { pid_t($0) }
   }
 
-  var journal: String { text(of: "\(folder)/log") }
+  var daemon: pid_t { pid_t(property("MainPID")) ?? 0 }
+  /// 0 where there is none.
+  var guardian: pid_t { pid_t(run("cat", "/var/lib/roost/guardian.pid").output.trimmed) ?? 0 }
+
+  /// Runs a script inside; it may have no single quote.
+  @discardableResult
+  func script(_ text: String) -> (status: Int32, output: String) { run("/bin/bash", "-c", text) }
+
+  /// Puts a file of this folder into /share.
+  func install(_ name: String) throws {
+    write(text(of: "\(Container.repository)/Tests/SystemdTests/\(name)"), to: "\(folder)/share/\(name)")
+  }
+
+  /// What is in a file of /share.
+  func shared(_ name: String) -> String { text(of: "\(folder)/share/\(name)") }
+
+  /// Writes down from now on what comes to and goes from interfaces, with the time, until the machine ends.
+  func watchAddresses() throws {
+    script(
+      """
+      exec setsid bash -c "ip -o monitor address | while read line; do echo \\$EPOCHREALTIME \\$line; done" \
+        > /share/addresses 2>&1 < /dev/null &
+      """)
+    try wait("the watch") { self.script("pgrep -x -f \"ip -o monitor address\"").status == 0 }
+  }
+
+  /// When the address went for the first time, of those that were watched; seconds since 1970.
+  func removal(of address: String) -> Double? {
+    for line in text(of: "\(folder)/share/addresses").split(separator: "\n")
+    where line.contains("Deleted") && line.contains(" \(address)/") {
+      return line.split(separator: " ").first.flatMap { Double($0) }
+    }
+    return nil
+  }
+
+  /// Sends a signal, by its name, and says when.
+  func signal(_ name: String, to process: pid_t) throws -> Double {
+    guard process > 1 else { throw Failure("there is no such process") }
+    let said = script("echo $EPOCHREALTIME; kill -s \(name) \(process)").output
+    guard let time = Double(said.trimmed) else { throw Failure("kill \(process): \(said)") }
+    return time
+  }
+
+  /// What systemd said of the unit, and what the daemon and the unit's commands said.
+  var journal: String { run("journalctl", "--output=cat", "--unit=roost.service").output }
 
   /// Polls until it holds; throws, with what systemd says, after a generous while.
   func wait(_ what: String, _ condition: () -> Bool) throws {
@@ -163,7 +210,7 @@ final class Container {
       usleep(50_000)
     }
     throw Failure(
-      "waited a minute for \(what)\n\(manager > 0 ? run("systemctl", "status", "roost.service").output : "")\n\(journal.suffix(4000))"
+      "waited a minute for \(what)\n\(manager > 0 ? run("systemctl", "status", "roost.service").output : "")\n\(manager > 0 ? journal.suffix(4000) : "")\n\(text(of: "\(folder)/log").suffix(2000))"
     )
   }
 }
@@ -174,7 +221,10 @@ struct Failure: Error, CustomStringConvertible {
 }
 
 extension String {
-  fileprivate var trimmed: String {
+  /// 0 where it is no number.
+  var integer: Int { Int(self) ?? 0 }
+
+  var trimmed: String {
     String(self.drop(while: \.isWhitespace).reversed().drop(while: \.isWhitespace).reversed())
   }
 }

@@ -80,6 +80,13 @@ public struct Monitor: Sendable, Hashable {
     }
   }
 
+  /// Begins with what another process knew, instead of nothing. Once a probe has ended it is too late.
+  public mutating func assume(_ known: State, at now: Instant) {
+    guard last == nil, state == .unknown else { return }
+    state = known
+    since = now
+  }
+
   /// How long behind `timeout` a result is still waited for, so that the words of whoever performed the probe win.
   public static func grace(after timeout: Duration) -> Duration { min(timeout / 4, .milliseconds(50)) }
 }

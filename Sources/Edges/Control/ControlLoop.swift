@@ -8,6 +8,7 @@ import Synchronization
 final class ControlLoop {
   enum Message: Sendable {
     case answer(connection: UInt64, request: UInt64, ControlResponse)
+    case cede
     case stop
   }
 
@@ -21,6 +22,8 @@ final class ControlLoop {
   private var pausedUntil: Instant?
   /// In the order in which they were accepted.
   private var connections: [Connection] = []
+  /// Another process has the socket.
+  private var isCeded = false
   private var nextConnection: UInt64 = 1
 
   /// A connection as young as this is not made to leave for another: its request may be under way.
@@ -40,7 +43,7 @@ final class ControlLoop {
   }
 
   func run() {
-    defer { socket.remove() }
+    defer { if !isCeded { socket.remove() } }
     while true {
       do {
         try reactor.run(deadline: { deadline }, onDeadline: { expire(at: $0) })
@@ -57,6 +60,11 @@ final class ControlLoop {
 
   private func receive(_ message: Message) {
     switch message {
+    case .cede:
+      if let listening { reactor.unregister(listening) }
+      listening = nil
+      pausedUntil = nil
+      isCeded = true
     case .stop: reactor.stop()
     case .answer(let number, let request, let response):
       guard let connection = connections.first(where: { $0.number == number }) else { return }

@@ -31,15 +31,33 @@ public final class ControlServer: Sendable {
   public typealias Handler = @Sendable (ControlRequest, @escaping Answer) -> Void
 
   public let path: String
+  /// The listening socket. It stays the server's; another process may be given a copy.
+  public let listening: Int32
   private let mailbox: Mailbox<ControlLoop.Message>
   private let thread: Thread
 
   /// Opens the socket, with mode 0600. The folder is made, with mode 0755, if only it is missing.
   ///
   /// The name that a dead daemon left is replaced; where a live one answers, this fails with `ControlError.anotherRuns`.
-  public init(path: String, limits: ControlLimits = ControlLimits(), handler: @escaping Handler) throws(ControlError) {
-    self.path = path
-    let socket = try ControlSocket(path: path)
+  public convenience init(
+    path: String, limits: ControlLimits = ControlLimits(), handler: @escaping Handler
+  ) throws(ControlError) {
+    try self.init(ControlSocket(path: path), limits, handler)
+  }
+
+  /// Goes on with the socket of a process before this one: clients that wait in its queue are served.
+  public convenience init(
+    path: String, adopting socket: consuming Descriptor, limits: ControlLimits = ControlLimits(),
+    handler: @escaping Handler
+  ) throws(ControlError) {
+    try self.init(ControlSocket(path: path, adopting: socket), limits, handler)
+  }
+
+  private init(
+    _ socket: consuming ControlSocket, _ limits: ControlLimits, _ handler: @escaping Handler
+  ) throws(ControlError) {
+    path = socket.path
+    listening = socket.descriptor.rawValue
     do throws(SystemError) {
       let mailbox = try Mailbox<ControlLoop.Message>()
       let start = Handover(try ControlLoop(socket, mailbox, limits, handler))
@@ -49,6 +67,10 @@ public final class ControlServer: Sendable {
       throw .system(error)
     }
   }
+
+  /// Accepts no more: another process has the listening socket, and its name. Requests that are under way are still answered, by
+  /// whoever goes on running until then.
+  public func cede() { mailbox.send(.cede) }
 
   /// Ends all connections, removes the socket and waits for the thread. A second call does nothing.
   public func stop() {

@@ -32,6 +32,21 @@ struct ControlSocket: ~Copyable {
     identity = found
   }
 
+  /// The socket of a process before this one, which has the name already.
+  init(path: String, adopting socket: consuming Descriptor) throws(ControlError) {
+    let number = socket.rawValue
+    var kind: Int32 = 0
+    var length = socklen_t(MemoryLayout<Int32>.size)
+    guard getsockopt(number, SOL_SOCKET, SO_ACCEPTCONN, &kind, &length) == 0, kind == 1,
+      let found = ControlSocket.identity(of: path)
+    else { throw .system(SystemError(call: "adopt", code: ENOTSOCK, subject: path)) }
+    // Who asks for the process behind it hears of this one (SO_PEERCRED).
+    _ = Glibc.listen(number, 128)
+    descriptor = socket
+    self.path = path
+    identity = found
+  }
+
   private static func open(_ path: String, _ backlog: Int32) throws(ControlError) -> Descriptor {
     do throws(SystemError) {
       let socket = try Descriptor.socket(AF_UNIX, SOCK_STREAM, about: path)

@@ -1,4 +1,5 @@
 import Basis
+import Linux
 import Wire
 
 /// What the guardian has to know of one VIP to give it up without the daemon.
@@ -8,12 +9,30 @@ public struct Charge: Sendable, Hashable {
   /// It has services, so a proxy that stands still is a reason to give it up.
   public var hasServices: Bool
   public var addresses: [IPAddress]
-  /// The index of the interface that they are on.
+  /// The index of the VIP's interface.
   public var interface: Int32
+  /// What the addresses are on.
+  public var devices: Devices
   /// What is said when the VIP is given up: each once, in this order.
   public var farewells: [Farewell]
   /// What farewells are signed with; nil: not at all.
   public var key: Key?
+
+  /// By family, the index of what addresses are put on: the VIP's interface, or the device of a virtual MAC; 0 while that was not made.
+  public struct Devices: Sendable, Hashable {
+    public var ipv4: Int32
+    public var ipv6: Int32
+
+    public init(ipv4: Int32, ipv6: Int32) {
+      self.ipv4 = ipv4
+      self.ipv6 = ipv6
+    }
+
+    public subscript(family: AddressFamily) -> Int32 {
+      get { family == .ipv4 ? ipv4 : ipv6 }
+      set { if family == .ipv4 { ipv4 = newValue } else { ipv6 = newValue } }
+    }
+  }
 
   /// A VRRP message of priority 0, checksum filled in, without the trailer of a signature.
   public struct Farewell: Sendable, Hashable {
@@ -44,16 +63,26 @@ public struct Charge: Sendable, Hashable {
     public var description: String { "key \(id)" }
   }
 
+  /// - Parameter devices: nil where the addresses are on the interface itself.
   public init(
-    interval: Duration?, hasServices: Bool, addresses: [IPAddress], interface: Int32, farewells: [Farewell],
-    key: Key? = nil
+    interval: Duration?, hasServices: Bool, addresses: [IPAddress], interface: Int32, devices: Devices? = nil,
+    farewells: [Farewell], key: Key? = nil
   ) {
     self.interval = interval
     self.hasServices = hasServices
     self.addresses = addresses
     self.interface = interface
+    self.devices = devices ?? Devices(ipv4: interface, ipv6: interface)
     self.farewells = farewells
     self.key = key
+  }
+
+  /// Where the addresses are.
+  var targets: [AddressEraser.Target] {
+    addresses.compactMap { address in
+      let device = devices[address.family]
+      return device == 0 ? nil : AddressEraser.Target(address, on: device, isVirtual: device != interface)
+    }
   }
 
   /// How long the loop may be silent while it owns this VIP: less than peers wait (3 intervals and a skew), so that the address is

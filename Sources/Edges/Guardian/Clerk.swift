@@ -82,12 +82,14 @@ final class Clerk {
   private func perform(_ errand: Errand) {
     // Before anything is erased: what is added behind it is seen.
     watchAddresses()
-    let error = eraser.erase(errand.targets)
+    let erased = eraser.erase(errand.targets)
     errand.done()
-    if let error { _ = channel.send(.trouble("an address could not be removed: \(error)")) }
+    let lowered = eraser.lower(errand.targets)
+    if let error = erased ?? lowered { _ = channel.send(.trouble("an address could not be removed: \(error)")) }
   }
 
-  /// Until the daemon acknowledges: a message of its that was on the way brings an address back.
+  /// Until the loop acknowledges, and the address thread says that all is gone: a message of the daemon's that was on the way brings an
+  /// address back.
   private func watchAddresses() {
     nextCheck = Clock.now() + Self.checkInterval
     guard monitor == nil else { return }
@@ -102,7 +104,9 @@ final class Clerk {
   private func eraseAgain() {
     let open = book.openTargets
     var back: [AddressEraser.Target] = []
-    let isWhole = eraser.readAdded { if open.contains($0), !back.contains($0) { back.append($0) } }
+    let isWhole = eraser.readAdded { added in
+      if let target = open.first(where: { $0.isSamePlace(as: added) }), !back.contains(target) { back.append(target) }
+    }
     let targets = isWhole ? back : open
     if !targets.isEmpty { eraser.erase(targets) }
   }
@@ -110,7 +114,7 @@ final class Clerk {
   private static let checkInterval = Duration.milliseconds(100)
 
   private func check() {
-    guard record.isAcknowledged else {
+    guard record.isAcknowledged, book.openTargets.isEmpty else {
       nextCheck = Clock.now() + Self.checkInterval
       return
     }
@@ -138,7 +142,10 @@ final class Clerk {
       usleep(20)
     }
     let open = book.openTargets
-    if !open.isEmpty { eraser.erase(open) }
+    if !open.isEmpty {
+      eraser.erase(open)
+      eraser.lower(open)
+    }
     reactor.stop()
   }
 }

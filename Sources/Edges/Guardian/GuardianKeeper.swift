@@ -39,6 +39,8 @@ public final class GuardianKeeper {
     let pid: Int32
     let handle: Int32
     let channel: Channel
+    /// Kept open: the kernel tells whoever has it of the guardian's death.
+    let lifeline: Lifeline
     let started: Instant
   }
 
@@ -65,6 +67,8 @@ public final class GuardianKeeper {
   private var sockets: [GuardianMessage.Route: VRRPSocket] = [:]
   private var untoldSockets: [GuardianMessage.Route] = []
   private var hasUntold = false
+  /// How many messages the guardian was told, to see that it is told nothing twice.
+  private(set) var told: UInt64 = 0
   private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: GuardianMessage.longest, alignment: 8)
 
   public init(_ record: OwnershipRecord, _ command: Command) throws(SystemError) {
@@ -102,10 +106,12 @@ public final class GuardianKeeper {
 
   private static func start(_ command: Command, record: Int32, own: Int32) throws(SystemError) -> Running {
     let (channel, other) = try Channel.pair()
+    let (lifeline, far) = try Lifeline.make(for: getpid())
     var arguments: [UnsafeMutablePointer<CChar>?] = command.arguments.map { strdup($0) }
     arguments.append(nil)
     defer { for argument in arguments { free(argument) } }
-    let pid = clinux_guardian_spawn(command.program, arguments, environ, [other.descriptor, record, own], 3)
+    let descriptors = [other.descriptor, record, own, lifeline.descriptor, far.descriptor]
+    let pid = clinux_guardian_spawn(command.program, arguments, environ, descriptors, Int32(descriptors.count))
     guard pid > 0 else { throw .last("posix_spawn", "the guardian") }
     // A child that is gone already is a zombie, and has a descriptor all the same.
     let handle = clinux_pidfd_open(pid)
@@ -115,8 +121,8 @@ public final class GuardianKeeper {
       while waitpid(pid, nil, 0) < 0, errno == EINTR {}
       throw error
     }
-    withExtendedLifetime(other) {}
-    return Running(pid: pid, handle: handle, channel: channel, started: OwnershipRecord.now())
+    withExtendedLifetime((other, far)) {}
+    return Running(pid: pid, handle: handle, channel: channel, lifeline: lifeline, started: OwnershipRecord.now())
   }
 
   /// From now on the keeper lives on that reactor.
@@ -258,13 +264,17 @@ public final class GuardianKeeper {
   }
 
   private func tell(_ vip: Int, _ channel: Channel) -> Channel.Sent {
-    guard let charge = charges[vip] else { return channel.send(.drop(vip: vip)) }
-    // Where one of these has no room, all begin again: the first one makes the guardian forget the rest.
-    var sent = channel.send(.charge(vip: vip, charge))
-    for farewell in charge.farewells where sent == .done {
-      sent = channel.send(.farewell(vip: vip, farewell))
+    func say(_ message: GuardianMessage) -> Channel.Sent {
+      told &+= 1
+      return channel.send(message)
     }
-    return sent == .done ? channel.send(.commit(vip: vip)) : sent
+    guard let charge = charges[vip] else { return say(.drop(vip: vip)) }
+    // Where one of these has no room, all begin again: the first one makes the guardian forget the rest.
+    var sent = say(.charge(vip: vip, charge))
+    for farewell in charge.farewells where sent == .done {
+      sent = say(.farewell(vip: vip, farewell))
+    }
+    return sent == .done ? say(.commit(vip: vip)) : sent
   }
 
   // MARK: The end

@@ -42,8 +42,11 @@ public struct Release: Sendable, Hashable {
   }
 
   public var cause: Cause
-  /// How many VIPs.
+  /// How many VIPs were owned.
   public var vips: Int
+  /// How many more were not owned any more, but perhaps still there: the loop had ended the ownership, and the addresses were not yet
+  /// removed.
+  public var leftovers: Int
   /// Since when nothing was heard.
   public var silence: Duration
   /// From the moment that was noticed until the last farewell was sent.
@@ -61,8 +64,10 @@ extension Release: CustomStringConvertible {
       case .workers: "the proxy's workers were silent for \(silence.milliseconds) ms"
       }
     let gone = erased.map { ", the addresses were gone after \($0.milliseconds) ms" } ?? ""
-    return
-      "gave up \(vips) \(vips == 1 ? "VIP" : "VIPs") because \(why): farewells after \(farewell.milliseconds) ms\(gone)"
+    func count(_ number: Int) -> String { "\(number) \(number == 1 ? "VIP" : "VIPs")" }
+    if vips == 0 { return "removed what was left of \(count(leftovers)) because \(why)\(gone)" }
+    let rest = leftovers == 0 ? "" : ", and what was left of \(leftovers) more"
+    return "gave up \(count(vips))\(rest) because \(why): farewells after \(farewell.milliseconds) ms\(gone)"
   }
 }
 
@@ -82,6 +87,8 @@ extension GuardianMessage {
       writer.append(charge.interval?.nanoseconds ?? 0)
       writer.append(UInt8(charge.hasServices ? 1 : 0))
       writer.append(charge.interface)
+      writer.append(charge.devices.ipv4)
+      writer.append(charge.devices.ipv6)
       writer.append(UInt16(clamping: charge.addresses.count))
       for address in charge.addresses { writer.append(address) }
       writer.append(charge.key?.id ?? 0)
@@ -101,6 +108,7 @@ extension GuardianMessage {
     case .released(let release):
       writer.begin(.released, release.vips)
       writer.append(release.cause.rawValue)
+      writer.append(UInt32(clamping: release.leftovers))
       for duration in [release.silence, release.farewell, release.erased ?? .nanoseconds(-1)] {
         writer.append(duration.nanoseconds)
       }
@@ -123,6 +131,7 @@ extension GuardianMessage {
       let nanoseconds: Int64 = try reader.number()
       let hasServices: UInt8 = try reader.number()
       let interface: Int32 = try reader.number()
+      let devices = Charge.Devices(ipv4: try reader.number(), ipv6: try reader.number())
       let count: UInt16 = try reader.number()
       var addresses: [IPAddress] = []
       for _ in 0..<count { addresses.append(try reader.address()) }
@@ -132,7 +141,8 @@ extension GuardianMessage {
         vip: number,
         Charge(
           interval: nanoseconds > 0 ? .nanoseconds(nanoseconds) : nil, hasServices: hasServices != 0,
-          addresses: addresses, interface: interface, farewells: [], key: key.isEmpty ? nil : .init(id: id, bytes: key))
+          addresses: addresses, interface: interface, devices: devices, farewells: [],
+          key: key.isEmpty ? nil : .init(id: id, bytes: key))
       )
     case .farewell:
       let interface: Int32 = try reader.number()
@@ -148,10 +158,12 @@ extension GuardianMessage {
     case .ready: self = .ready
     case .released:
       guard let cause = Release.Cause(rawValue: try reader.number()) else { throw MalformedMessage() }
+      let leftovers: UInt32 = try reader.number()
       let (silence, farewell, erased) = (try reader.duration(), try reader.duration(), try reader.duration())
       self = .released(
         Release(
-          cause: cause, vips: number, silence: silence, farewell: farewell, erased: erased < .zero ? nil : erased))
+          cause: cause, vips: number, leftovers: Int(leftovers), silence: silence, farewell: farewell,
+          erased: erased < .zero ? nil : erased))
     case .demoted: self = .demoted(try reader.duration())
     case .trouble: self = .trouble(String(decoding: try reader.list(), as: UTF8.self))
     }

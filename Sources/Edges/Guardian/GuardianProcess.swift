@@ -22,6 +22,9 @@ public enum GuardianProcess {
   static let channelDescriptor: Int32 = 3
   static let recordDescriptor: Int32 = 4
   static let processDescriptor: Int32 = 5
+  static let lifelineDescriptor: Int32 = 6
+  /// Its far end, which is closed when this process dies and not before.
+  static let lifelineEndDescriptor: Int32 = 7
 
   /// Above the loop's, so that it can take a spinning loop's priority away; it does next to nothing.
   public static let priority = Scheduling.loopPriority + 1
@@ -34,7 +37,7 @@ public enum GuardianProcess {
     for number in [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGPIPE] { signal(number, SIG_IGN) }
     clinux_name_thread("roost-guardian")
     _ = clinux_hide_memory()
-    for number in channelDescriptor...processDescriptor {
+    for number in channelDescriptor...lifelineEndDescriptor {
       guard fcntl(number, F_SETFD, FD_CLOEXEC) == 0 else {
         complain("this command is started by `roost run`, not by hand")
         return 2
@@ -43,7 +46,9 @@ public enum GuardianProcess {
     do throws(SystemError) {
       let channel = Channel(Descriptor(owning: channelDescriptor))
       let record = try OwnershipRecord(sharing: Descriptor(owning: recordDescriptor))
-      let process = WatchedProcess(pid: record.process, handle: Descriptor(owning: processDescriptor))
+      let process = WatchedProcess(
+        pid: record.process, handle: Descriptor(owning: processDescriptor),
+        lifeline: Lifeline(Descriptor(owning: lifelineDescriptor)))
       let file = pidFile.flatMap { PidFile($0, unless: { process.isDead }) }
       defer { file?.remove() }
       if isRealtime {

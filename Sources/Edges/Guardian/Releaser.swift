@@ -58,27 +58,35 @@ final class Releaser: Sendable {
 
   private func releaseAll(erasing erase: OwnErase, waiting: Bool) -> Outcome? {
     let noticed = OwnershipRecord.now()
-    let vips = book.owned { _ in true }
-    guard !vips.isEmpty else { return nil }
-    return release(vips, .death, silence: noticed - record.lastBeat, noticed, erasing: erase, waiting: waiting)
+    let (vips, leftovers) = (book.owned { _ in true }, book.leftovers { _ in true })
+    guard !vips.isEmpty || !leftovers.isEmpty else { return nil }
+    return release(
+      vips, leftovers, .death, silence: noticed - record.lastBeat, noticed, erasing: erase, waiting: waiting)
   }
 
   /// The daemon lives, but its loop, or its workers, don't.
   /// - Parameters:
   ///   - vips: those to give up.
+  ///   - leftovers: those that the loop has ended, and of which something may be there.
   ///   - hasRecovered: asked when the daemon stands still; where it is true, nothing happens.
   func releaseAlive(
-    _ vips: [Int], _ cause: Release.Cause, silence: Duration, unless hasRecovered: () -> Bool
+    _ vips: [Int], _ leftovers: [Int], _ cause: Release.Cause, silence: Duration, unless hasRecovered: () -> Bool
   ) -> Outcome? {
     lock.withLock { _ in
       let noticed = OwnershipRecord.now()
       // What somebody else stopped stays stopped.
       let wasStopped = process.state(ofThread: record.loopThread).map(WatchedProcess.standsStill) ?? false
+      if !wasStopped { process.lifeline.tie() }
       process.stop(record.loopThread, within: Self.longestStop)
-      defer { if !wasStopped { process.signal(SIGCONT) } }
+      defer {
+        if !wasStopped {
+          process.signal(SIGCONT)
+          process.lifeline.untie()
+        }
+      }
       guard !hasRecovered() else { return nil }
-      book.divertLent()
-      return release(vips, cause, silence: silence, noticed, erasing: erase, waiting: true)
+      if !vips.isEmpty { book.divertLent() }
+      return release(vips, leftovers, cause, silence: silence, noticed, erasing: erase, waiting: true)
     }
   }
 
@@ -89,11 +97,15 @@ final class Releaser: Sendable {
   private static let longestErasure = Duration.milliseconds(200)
 
   private func release(
-    _ vips: [Int], _ cause: Release.Cause, silence: Duration, _ noticed: Instant, erasing erase: OwnErase, waiting: Bool
+    _ vips: [Int], _ leftovers: [Int], _ cause: Release.Cause, silence: Duration, _ noticed: Instant,
+    erasing erase: OwnErase, waiting: Bool
   ) -> Outcome {
-    let targets = book.targets(vips)
+    // Before, too: should this process die in between, the loop looks at what was deposed all the same.
+    if !vips.isEmpty { record.bumpEpoch() }
     for vip in vips { _ = record.depose(vip) }
-    record.bumpEpoch()
+    if !vips.isEmpty { record.bumpEpoch() }
+    let targets = book.targets(vips + leftovers)
+    book.willErase(vips + leftovers)
     let erased = Moment()
     erase(targets) { erased.set(OwnershipRecord.now()) }
     var gone = erased.wait(for: Self.headStart)
@@ -102,7 +114,8 @@ final class Releaser: Sendable {
     if waiting, gone == nil { gone = erased.wait(for: Self.longestErasure) }
     return Outcome(
       release: Release(
-        cause: cause, vips: vips.count, silence: silence, farewell: said - noticed, erased: gone.map { $0 - noticed }),
+        cause: cause, vips: vips.count, leftovers: leftovers.count, silence: silence, farewell: said - noticed,
+        erased: gone.map { $0 - noticed }),
       error: error)
   }
 }

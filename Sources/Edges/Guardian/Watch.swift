@@ -43,17 +43,17 @@ struct Watch {
   }
 
   private func nextLook(_ now: Instant) -> Instant {
-    let (owned, any) = book.patience
+    let (present, any) = book.patience
     // What is taken while this sleeps is known at the next look: no later than the most impatient VIP could want it.
     let soon = now + min(any ?? Self.longestSleep, Self.longestSleep)
-    guard let owned else { return soon }
-    return min(soon, vigil.silence(since: record.lastBeat) + owned)
+    guard let present else { return soon }
+    return min(soon, vigil.silence(since: record.lastBeat) + present)
   }
 
   private mutating func look(_ planned: Instant) {
     let now = OwnershipRecord.now()
     if let burnt = spin.look(at: now) { tell(.demoted(burnt)) }
-    guard let patience = book.patience.owned else { return lookAtWorkers() }
+    guard let patience = book.patience.present else { return lookAtWorkers() }
     let beat = record.lastBeat
     switch vigil.judge(beat: beat, patience: patience, planned: planned, at: now) {
     case .alive: lookAtWorkers()
@@ -65,10 +65,11 @@ struct Watch {
   private mutating func giveUp(silentSince since: Instant, beat: Instant) {
     let silence = OwnershipRecord.now() - since
     // Each for itself: a VIP with slow adverts stays where it is through a stall that its peers don't notice.
-    let vips = book.owned { charge in charge.patience.map { silence >= $0 } ?? false }
-    guard !vips.isEmpty else { return }
+    let isConcerned = { @Sendable (charge: Charge) in charge.patience.map { silence >= $0 } ?? false }
+    let (vips, leftovers) = (book.owned(isConcerned), book.leftovers(isConcerned))
+    guard !vips.isEmpty || !leftovers.isEmpty else { return }
     let record = record
-    let outcome = releaser.releaseAlive(vips, .silence, silence: silence) { record.lastBeat != beat }
+    let outcome = releaser.releaseAlive(vips, leftovers, .silence, silence: silence) { record.lastBeat != beat }
     if outcome == nil { vigil.begin(at: OwnershipRecord.now()) }
     report(outcome)
   }
@@ -81,7 +82,7 @@ struct Watch {
     guard !vips.isEmpty else { return }
     let record = record
     report(
-      releaser.releaseAlive(vips, .workers, silence: silence) {
+      releaser.releaseAlive(vips, [], .workers, silence: silence) {
         record.lastBeat - record.lastWorkersBeat < Self.workersPatience
       })
   }

@@ -7,10 +7,13 @@ import Linux
 final class WatchedProcess: Sendable {
   private let handle: Descriptor
   let pid: Int32
+  /// Tied while it is stopped from here.
+  let lifeline: Lifeline
 
-  init(pid: Int32, handle: consuming Descriptor) {
+  init(pid: Int32, handle: consuming Descriptor, lifeline: Lifeline) {
     self.pid = pid
     self.handle = handle
+    self.lifeline = lifeline
   }
 
   /// Readable when the whole process is dead: none of its threads will do anything any more.

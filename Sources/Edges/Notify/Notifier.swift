@@ -193,7 +193,8 @@ final class Courier: Sendable {
     let deadline = Clock.now() + target.timeout
     switch target.action {
     case .command(let command):
-      switch Program.run(command, input: json, until: deadline) {
+      // As a line, so that a program may just append it to a file.
+      switch Program.run(command, input: json.last == 0x0A ? json : json + [0x0A], until: deadline) {
       case .ended(0, _): return .told
       case .ended(let code, let output): return .failed("exit code \(code)\(output.isEmpty ? "" : ": \(output)")")
       case .killed(let signal): return .failed("it was ended by signal \(signal)")

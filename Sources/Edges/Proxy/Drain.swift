@@ -9,6 +9,8 @@ enum Command: Sendable {
   /// The listeners are one list for each worker.
   case install(Edition, slot: Int, [[Listener]], replacing: Int?)
   case retire(Int)
+  case lend(LendOrder)
+  case cede
   case drain(DrainOrder)
   /// The services to serve again.
   case resume([Int])

@@ -39,7 +39,8 @@ extension ProxyEngine {
       if let mistake = service.mistake { throw .invalid(service: service.name, reason: mistake) }
       let known = Set(present[place]?.listen ?? [])
       var opened = try ListenerSet(
-        [(0, service, service.listen.filter { !known.contains($0) })], workers: crew.count, backlog: backlog)
+        [(0, service, service.listen.filter { !known.contains($0) })], workers: crew.count, backlog: backlog,
+        inheriting: inheritance)
       change.installs.withLock {
         $0.append(Change.Install(place: place, service: service, listeners: opened.takeAll()))
       }

@@ -44,12 +44,26 @@ struct ListenerSet {
 
   /// - Parameter wanted: for each service its slot, and where it shall listen.
   init(
-    _ wanted: [(slot: Int, service: ProxyService, places: [ProxyService.Listen])], workers: Int, backlog: Int
+    _ wanted: [(slot: Int, service: ProxyService, places: [ProxyService.Listen])], workers: Int, backlog: Int,
+    inheriting inheritance: ProxyEngine.Inheritance? = nil
   ) throws(ProxyError) {
     shares = Array(repeating: [], count: workers)
     do {
       for (slot, service, places) in wanted {
         for place in places {
+          // All of another process's are listened on, be they more than there are workers: the kernel gives connections to each.
+          let inherited = inheritance?.take(place) ?? []
+          for (index, descriptor) in inherited.enumerated() {
+            shares[index % workers].append(Listener(descriptor: descriptor, service: slot, place: place))
+          }
+          if inherited.count >= workers { continue }
+          if !inherited.isEmpty {
+            for worker in inherited.count..<workers {
+              let descriptor = try ListenerSet.open(place, of: service, backlog: backlog, share: true)
+              shares[worker].append(Listener(descriptor: descriptor, service: slot, place: place))
+            }
+            continue
+          }
           // Sharing would let two programs of one user split the connections. Alone, the kernel tells.
           clinux_proxy_close(try ListenerSet.open(place, of: service, backlog: 1, share: false))
           for worker in 0..<workers {

@@ -25,9 +25,16 @@ public final class ProxyEngine: Sendable {
   let occupancy: Occupancy
   let backlog: Int
   let state: Mutex<State>
+  /// Sockets of a process before this one, which go to the services that listen there.
+  let inheritance: Inheritance?
 
   /// Binds all listening sockets, so that start and take-over need none; begins nothing yet.
-  public init(services: [ProxyService], options: ProxyOptions = ProxyOptions()) throws(ProxyError) {
+  ///
+  /// - Parameter inheritance: listening sockets of another process, taken instead of new ones by whatever listens there, now or later.
+  public init(
+    services: [ProxyService], options: ProxyOptions = ProxyOptions(), inheriting inheritance: Inheritance? = nil
+  ) throws(ProxyError) {
+    self.inheritance = inheritance
     for service in services {
       if let mistake = service.mistake { throw .invalid(service: service.name, reason: mistake) }
     }
@@ -41,7 +48,8 @@ public final class ProxyEngine: Sendable {
 
     backlog = options.backlog
     var listeners = try ListenerSet(
-      services.enumerated().map { ($0, $1, $1.listen) }, workers: workers, backlog: options.backlog)
+      services.enumerated().map { ($0, $1, $1.listen) }, workers: workers, backlog: options.backlog,
+      inheriting: inheritance)
     let occupancy = Occupancy(bound: maximumConnections)
     self.occupancy = occupancy
     let editions = services.map { Edition($0, workers: workers) }

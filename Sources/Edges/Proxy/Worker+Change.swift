@@ -55,7 +55,7 @@ extension Worker {
     if !listeners[index].isWatched { pause(index) }
   }
 
-  private mutating func closeListener(_ index: Int) {
+  mutating func closeListener(_ index: Int) {
     if listeners[index].pausedUntil != nil { pausedListeners -= 1 }
     listeners[index].pausedUntil = nil
     io.close(listeners[index].descriptor)

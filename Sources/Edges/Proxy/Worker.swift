@@ -190,6 +190,8 @@ struct Worker<IO: SocketIO>: ~Copyable {
       case .install(let edition, let slot, let opened, let replaced):
         install(edition, at: slot, opened[number], replacing: replaced)
       case .retire(let slot): retire(slot)
+      case .lend(let order): order.lend(listeners)
+      case .cede: cede()
       case .drain(let drain): begin(drain)
       case .resume(let resumed): resume(resumed)
       case .look: break

@@ -116,6 +116,22 @@ int clinux_guardian_spawn(const char *path, char *const argv[], char *const envp
   return -1;
 }
 
+int clinux_lifeline(int ends[2], int32_t process, int signal) {
+  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return -1;
+  if (fcntl(ends[0], F_SETOWN, process) == 0 && fcntl(ends[0], F_SETSIG, signal) == 0) return 0;
+  int error = errno;
+  close(ends[0]);
+  close(ends[1]);
+  errno = error;
+  return -1;
+}
+
+int clinux_lifeline_tie(int end, int tied) {
+  int flags = fcntl(end, F_GETFL);
+  if (flags < 0) return -1;
+  return fcntl(end, F_SETFL, tied ? flags | O_ASYNC : flags & ~O_ASYNC);
+}
+
 int32_t clinux_thread_id(void) { return (int32_t)syscall(SYS_gettid); }
 
 int clinux_demote_thread(int32_t thread) {

@@ -45,6 +45,10 @@ int clinux_proxy_seal(int listener) {
   return (int)clinux_proxy_result(setsockopt(listener, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program));
 }
 
+int clinux_proxy_duplicate(int descriptor) {
+  return (int)clinux_proxy_result(fcntl(descriptor, F_DUPFD_CLOEXEC, 3));
+}
+
 int clinux_proxy_unseal(int listener) {
   int none = 0;
   int r = (int)clinux_proxy_result(setsockopt(listener, SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof none));

@@ -8,6 +8,7 @@
 #include <net/if_arp.h>
 #include <netpacket/packet.h>
 #include <sched.h>
+#include <sys/resource.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -49,6 +50,13 @@ int clinux_set_timer_slack(unsigned long nanoseconds) { return prctl(PR_SET_TIME
 int clinux_set_fifo(int priority) {
   struct sched_param parameter = {.sched_priority = priority};
   return sched_setscheduler(0, (priority ? SCHED_FIFO : SCHED_OTHER) | SCHED_RESET_ON_FORK, &parameter);
+}
+
+int clinux_set_nice(int nice) {
+  struct sched_param parameter = {0};
+  if (sched_setscheduler(0, SCHED_OTHER | SCHED_RESET_ON_FORK, &parameter) != 0) return -1;
+  // Of this thread alone: in Linux a nice value is a thread's.
+  return setpriority(PRIO_PROCESS, 0, nice);
 }
 
 int clinux_lock_memory(void) {

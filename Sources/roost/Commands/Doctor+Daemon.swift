@@ -56,6 +56,7 @@ extension Findings {
       return
     }
     var proof = (hears: false, isHeard: false)
+    let failures = all.count
     for vip in report.vips {
       guard let theirs = states[vip.name] else { continue }
       switch (vip.state, theirs) {
@@ -75,6 +76,7 @@ extension Findings {
       default: break
       }
     }
+    guard all.count == failures else { return }
     switch proof {
     case (true, true): add(.ok, "peer", "adverts pass between this node and \(peer.name), both ways")
     case (true, false):

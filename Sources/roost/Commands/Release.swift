@@ -1,4 +1,5 @@
 import ArgumentParser
+import FoundationEssentials
 import Glibc
 import Linux
 
@@ -13,6 +14,15 @@ struct Release: ParsableCommand {
   @Option(name: .long, help: "The daemon's state folder.")
   var state = "/var/lib/roost"
 
+  @Flag(name: .long, help: "Print JSON.")
+  var json = false
+
+  /// What was removed, and what could not be, in words.
+  struct Report: Codable, Hashable {
+    var removed: [String]
+    var troubles: [String]
+  }
+
   func run() throws {
     if let process = StateFolder.holder(of: state) {
       throw fail("a daemon runs (pid \(process)), and owns what is here: stop it instead")
@@ -23,7 +33,15 @@ struct Release: ParsableCommand {
     } catch {
       throw fail("\(error)")
     }
-    for removal in outcome.removed { print("removed \(removal)") }
-    guard outcome.troubles.isEmpty else { throw fail(outcome.troubles.joined(separator: "\n")) }
+    let report = Report(removed: outcome.removed.map { "\($0)" }, troubles: outcome.troubles)
+    if json {
+      let encoder = JSONEncoder()
+      encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+      print(String(decoding: try encoder.encode(report), as: UTF8.self))
+      if !report.troubles.isEmpty { throw ExitCode(ExitStatus.failed.rawValue) }
+      return
+    }
+    for removal in report.removed { print("removed \(removal)") }
+    guard report.troubles.isEmpty else { throw fail(report.troubles.joined(separator: "\n")) }
   }
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import CLinux
 import Glibc
 import Linux
 
@@ -26,14 +27,26 @@ struct Run: ParsableCommand {
   @Option(name: .long, help: "Threads that carry proxied connections (default: one for each processor).")
   var workers: Int?
 
+  static let successor = "--successor"
+  static let detach = "--detach"
+
+  /// For `roost upgrade`: this process is to go on in another one's place, and has a socket to it.
+  @Flag(name: .customLong("successor"), help: .private)
+  var isSuccessor = false
+
+  /// The same, by way of a process that ends at once.
+  @Flag(name: .customLong("detach"), help: .private)
+  var isDetached = false
+
   func validate() throws {
     if let workers, !(1...256 ~= workers) { throw ValidationError("--workers takes 1 to 256") }
   }
 
   func run() throws {
+    if isSuccessor, isDetached { return try detach() }
     let options = Daemon.Options(
       configuration: configuration.config, node: node, state: state, socket: socket.socket, record: record,
-      workers: workers)
+      workers: workers, isSuccessor: isSuccessor)
     do {
       try Daemon(options: options).run()
     } catch let failure as Daemon.Failure {
@@ -41,6 +54,18 @@ struct Run: ParsableCommand {
       throw ExitCode(ExitStatus.failed.rawValue)
     } catch {
       throw fail("\(error)")
+    }
+  }
+
+  /// Starts the same program again, and ends: the child belongs to whoever adopts orphans, a service manager for one.
+  private func detach() throws {
+    var arguments: [UnsafeMutablePointer<CChar>?] = CommandLine.arguments.filter { $0 != Self.detach }.map {
+      strdup($0)
+    }
+    arguments.append(nil)
+    defer { for argument in arguments { free(argument) } }
+    guard clinux_guardian_spawn("/proc/self/exe", arguments, environ, [3], 1) > 0 else {
+      throw fail("the new daemon can't be started: \(String(cString: strerror(errno)))")
     }
   }
 }

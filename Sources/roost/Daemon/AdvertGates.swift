@@ -93,7 +93,9 @@ struct AdvertGates {
 
   /// The key that signs the adverts of a VIP; nil where they are not signed.
   func signingKey(of vip: Int) -> AdvertKey? {
-    guard origins.indices.contains(vip), let origin = origins[vip], let index = signers[vip]?.signingKey else { return nil }
+    guard origins.indices.contains(vip), let origin = origins[vip], let index = signers[vip]?.signingKey else {
+      return nil
+    }
     return origin.keys.indices.contains(index) ? origin.keys[index] : nil
   }
 

@@ -12,6 +12,7 @@ struct CommandRoutes: Sendable {
   let chronicle: Chronicle
   /// Gives an event to the loop.
   let give: @Sendable (Event) -> Void
+  let upgrade: @Sendable (_ program: String?, _ then: @escaping @Sendable (Upgrader.Outcome) -> Void) -> Void
 
   /// The longest that a reader of events may wait for the next.
   private static let longestWait = Duration.seconds(60)
@@ -23,6 +24,7 @@ struct CommandRoutes: Sendable {
     routes.on("POST", "/node/resume") { command(.resume, $1) }
     routes.on("POST", "/reload") { coordinator.reload(then: respond($1)) }
     routes.on("POST", "/apply", apply)
+    routes.on("POST", "/upgrade", upgrade)
     routes.on("POST", "/confirm") { coordinator.confirm(then: respond($1)) }
   }
 
@@ -104,6 +106,22 @@ struct CommandRoutes: Sendable {
     }
     guard let ticket else { return answer(.error(503, "too many commands wait already; try again")) }
     give(.command(command, ticket: ticket))
+  }
+
+  private func upgrade(_ request: ControlRequest, _ answer: @escaping ControlServer.Answer) {
+    var wish = Upgrade.Wish()
+    if !request.body.isEmpty {
+      guard let read = try? JSONDecoder().decode(Upgrade.Wish.self, from: Data(request.body)),
+        read.program?.hasPrefix("/") ?? true
+      else { return answer(.error(400, "the body is to be like {\"program\": \"/usr/bin/roost\"}")) }
+      wish = read
+    }
+    upgrade(wish.program) { outcome in
+      switch outcome {
+      case .done(let report): answer(ControlResponse(encoding: report))
+      case .refused(let text): answer(.error(409, text))
+      }
+    }
   }
 
   // MARK: The configuration

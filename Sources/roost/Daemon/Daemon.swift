@@ -23,6 +23,8 @@ struct Daemon {
     var socket: String
     var record: String?
     var workers: Int?
+    /// This process goes on in another one's place.
+    var isSuccessor = false
   }
 
   /// Why there is no daemon. Each prints itself, and is told on standard error.
@@ -40,19 +42,33 @@ struct Daemon {
 
   let options: Options
 
-  /// Runs until the node has stopped politely (SIGTERM, SIGINT).
+  /// Runs until the node has stopped politely (SIGTERM, SIGINT), or another process goes on in this one's place.
   func run() throws {
+    guard options.isSuccessor else { return try run(nil) }
+    let succession = try Succession()
+    do {
+      try run(succession)
+    } catch  where succession.isPending {
+      succession.giveUp("\(error)")
+    }
+  }
+
+  private func run(_ succession: Succession?) throws {
     // Before any thread is made, so that every thread inherits the mask.
     let signals = try SignalReader([SIGTERM, SIGINT, SIGHUP])
-    let folder = try StateFolder(options.state)
-    defer { folder.release() }
+    let folder =
+      if let lock = succession?.take("folder") { StateFolder(options.state, adopting: lock) } else {
+        try StateFolder(options.state)
+      }
+    defer { if succession?.isPending != true { folder.release() } }
     let files = ReloadCoordinator.Options(path: options.configuration, node: options.node, state: options.state)
     let recovery = ReloadCoordinator.recover(files)
     let plan = try makePlan()
     if let complaint = try Capabilities.current().complaint(needing: [.networkAdministration, .rawNetwork]) {
       throw Failure.cannot(complaint)
     }
-    let lock = try NamespaceLock()
+    let lock =
+      if let name = succession?.take("namespace") { NamespaceLock(adopting: name) } else { try NamespaceLock() }
     defer { withExtendedLifetime(lock) {} }
     // The guardian and the lock of life come before any thread: the thread that begins its life here is the loop.
     let record = try OwnershipRecord(capacity: OwnershipRecord.maximumCapacity)
@@ -72,57 +88,99 @@ struct Daemon {
       log.write(.warning, "notification \(trouble.text)", cause: "notification \(trouble.target)")
     }
     defer { notifier.stop(within: .seconds(2)) }
-    let equipment = Equipment(workers: options.workers, notifier: notifier, mailbox: mailbox, log: log)
+    let equipment = Equipment(
+      workers: options.workers, notifier: notifier, mailbox: mailbox, log: log, succession: succession)
     defer { equipment.stop() }
     _ = try equipment.prepare(plan)
-    let recorder = try options.record.map { try Recorder(path: $0, settings: plan.node, seed: Self.seed, log: log) }
+    let recorder = try options.record.map { path in
+      // A recording is of one process.
+      let path = succession == nil ? path : "\(path).\(getpid())"
+      return try Recorder(path: path, settings: plan.node, seed: Self.seed, log: log)
+    }
     defer { recorder?.close() }
     let chronicle = Chronicle(node: plan.name, log: log)
     let tickets = Tickets(log: log)
     let coordinator = try ReloadCoordinator(
       plan, files, unconfirmed: recovery.unconfirmed, chronicle: chronicle, log: log
-    ) { plan in
-      let (parts, change) = try equipment.prepare(plan)
-      let done = try Semaphore()
-      mailbox.send(.install(.init(plan: plan, parts: parts, change: change) { done.signal() }))
-      // The loop never waits; only one that has ended doesn't answer.
-      if !done.wait(for: .seconds(10)) { throw Failure.cannot("the daemon is ending") }
-    }
+    ) { plan in try Self.install(plan, equipment, mailbox) }
     defer { coordinator.stop() }
     chronicle.listen { event in
       if notifier.isWanted(event.kind) { notifier.tell(event.kind, event.json) }
     }
     if let undone = recovery.undone { chronicle.report(.undone, .warning, undone) }
+    let upgrader = Upgrader(mailbox: mailbox, log: log)
+    let control = ControlPost(path: options.socket)
+    defer { if succession?.isPending != true { control.stop() } }
+    if let succession {
+      let owned = try succession.awaitGrants()
+      for vip in owned.vips where vip.isHeld {
+        guard let place = plan.vipPlace(vip.name) else { continue }
+        record.adopt(place, generation: vip.generation, until: vip.until)
+      }
+    } else if !guardian.awaitReadiness() {
+      log.write(.warning, "the guardian is not ready yet")
+    }
+    // Last, because it changes the network: it removes what an earlier life left behind.
+    let addresses = try AddressThread(
+      plan.addresses, watching: plan.watched,
+      record: record, journal: folder.journalFile, isPreferred: isRealtime
+    ) { mailbox.send(.addresses($0)) }
+    defer { if succession?.isPending != true { addresses.stop() } }
+
     var routes = ControlRoutes()
     StatusSource(
       equipment: equipment, mailbox: mailbox, log: log, confirmation: { coordinator.confirmationDeadline }
     ).add(to: &routes)
-    CommandRoutes(coordinator: coordinator, tickets: tickets, chronicle: chronicle) { mailbox.send(.event($0)) }
-      .add(to: &routes)
-    let control = try ControlServer(path: options.socket) { [routes] request, answer in
-      routes.handle(request, answer)
-    }
-    defer { control.stop() }
-    if !guardian.awaitReadiness() { log.write(.warning, "the guardian is not ready yet") }
-    // Last, because it changes the network: it removes what an earlier life left behind.
-    let addresses = try AddressThread(
-      plan.addresses, watching: plan.watched,
-      record: record, journal: folder.journalFile
-    ) { mailbox.send(.addresses($0)) }
-    defer { addresses.stop() }
+    let belongings = Upgrader.Belongings(
+      folder: folder.descriptor, namespace: lock.descriptor, equipment: equipment, addresses: addresses,
+      control: { control.listening })
+    CommandRoutes(coordinator: coordinator, tickets: tickets, chronicle: chronicle) {
+      mailbox.send(.event($0))
+    } upgrade: {
+      upgrader.begin($0, belongings, then: $1)
+    }.add(to: &routes)
+    if succession == nil { try control.open(routes) }
 
     let parts = Loop.Parts(
       addresses: addresses, equipment: equipment.current, hooks: Hooks(node: plan.name, log: log), log: log,
       chronicle: chronicle, tickets: tickets, recorder: recorder, guardian: guardian)
-    chronicle.report(.started, .notice, "roost \(Roost.version) runs as \(plan.name) with \(options.configuration)")
+    if succession == nil {
+      chronicle.report(.started, .notice, "roost \(Roost.version) runs as \(plan.name) with \(options.configuration)")
+    }
     let loop = try Loop(plan, parts, mailbox: mailbox, seed: Self.seed)
     try loop.listen(to: signals) { coordinator.reload { _ in } }
-    ServiceManager.ready("\(plan.name): \(plan.node.vips.count) VIPs, \(plan.node.services.count) services")
+    let status = "\(plan.name): \(plan.node.vips.count) VIPs, \(plan.node.services.count) services"
+    if let succession {
+      try loop.follow(succession, status: status) { [routes] in
+        _ = log.perform {
+          folder.claim()
+          lock.name()
+          Self.complete(plan, equipment, mailbox, control, routes, succession.take("control"), log)
+          chronicle.report(.started, .notice, "roost \(Roost.version) goes on as \(plan.name), upgraded")
+        }
+      }
+    } else {
+      ServiceManager.ready(status)
+    }
     if isRealtime { Realtime.begin(log) }
     isOver = false
     try loop.run()
     isOver = true
+    if case .ceded = loop.handing {
+      end(loop, guardian: guardian, equipment, control, coordinator, upgrader, recorder, notifier, log)
+    }
     log.write(.notice, "stopped")
+  }
+
+  /// Has a plan put in place; see `ReloadCoordinator.Install`.
+  private static func install(
+    _ plan: DaemonPlan, _ equipment: Equipment, _ mailbox: Mailbox<Loop.Message>
+  ) throws {
+    let (parts, change) = try equipment.prepare(plan)
+    let done = try Semaphore()
+    mailbox.send(.install(.init(plan: plan, parts: parts, change: change) { done.signal() }))
+    // The loop never waits; only one that has ended doesn't answer.
+    if !done.wait(for: .seconds(10)) { throw Failure.cannot("the daemon is ending") }
   }
 
   /// Moves the starts of checks apart between nodes and lives; nothing else depends on it.

@@ -218,6 +218,9 @@ final class Elections {
 }
 
 extension Elections {
+  /// Whether the VIP's adverts, and its addresses, have the virtual router's MAC.
+  func hasVirtualMAC(_ vip: Int) -> Bool { virtualMACs.indices.contains(vip) && virtualMACs[vip] != nil }
+
   /// For each VIP: what its gate has counted; nil where there is none.
   var authentication: [AuthenticationCounters?] { keys.indices.map { gates.counters(of: $0) } }
 

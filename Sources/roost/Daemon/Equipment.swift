@@ -23,8 +23,13 @@ final class Equipment: Sendable {
   private let log: Log
   private let notifier: Notifier
   private let parts = Mutex(Parts())
+  /// Of the process before this one. While it is pending, nothing is begun that only one process can do.
+  private let succession: Succession?
 
-  init(workers: Int?, notifier: Notifier, mailbox: Mailbox<Loop.Message>, log: Log) {
+  init(
+    workers: Int?, notifier: Notifier, mailbox: Mailbox<Loop.Message>, log: Log, succession: Succession? = nil
+  ) {
+    self.succession = succession
     self.workers = workers
     self.notifier = notifier
     self.mailbox = mailbox
@@ -51,9 +56,24 @@ final class Equipment: Sendable {
         mailbox.send(.event(.track(tracker: tracker, report)))
       }
     }
-    if next.link == nil { next.link = makeLink(plan) }
+    if next.link == nil, !isUnreleased { next.link = makeLink(plan) }
     parts.withLock { $0 = next }
     return (next, change)
+  }
+
+  private var isUnreleased: Bool {
+    guard let succession else { return false }
+    if case .complete = succession.current { return false }
+    return true
+  }
+
+  /// What only one process can do ends here; connections go on.
+  func cede() {
+    let parts = current
+    parts.proxy?.cede()
+    parts.trackers?.stop()
+    parts.link?.stop()
+    parts.prober?.stop()
   }
 
   func stop() {
@@ -68,9 +88,9 @@ final class Equipment: Sendable {
     var options = ProxyOptions()
     options.workers = workers
     // A place that is empty now keeps its number: what comes there later is a change.
-    let proxy = try ProxyEngine(services: [], options: options)
+    let proxy = try ProxyEngine(services: [], options: options, inheriting: succession?.listeners)
     proxy.apply(try proxy.prepare(plan.proxied))
-    try proxy.start()
+    if !isUnreleased { try proxy.start() }
     return proxy
   }
 

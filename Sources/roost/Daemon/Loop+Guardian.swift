@@ -15,13 +15,35 @@ struct Fence {
   fileprivate(set) var epoch: UInt64 = 0
   /// The node is being told that it is deposed: it says nothing meanwhile.
   fileprivate(set) var isMute = false
-  /// VIPs whose charge may have changed.
+  /// VIPs whose charge may have changed, each once.
   fileprivate var stale: [Int] = []
+  private var isStale: [Bool] = []
+  /// For each VIP, the devices of its virtual MAC as the address thread told them last.
+  private var devices: [Charge.Devices] = []
   /// Of the elections, as the guardian was told last.
   fileprivate var keyChanges: UInt64 = 0
 
   mutating func recharge(_ vip: Int) {
-    if !stale.contains(vip) { stale.append(vip) }
+    while isStale.count <= vip { isStale.append(false) }
+    guard !isStale[vip] else { return }
+    isStale[vip] = true
+    stale.append(vip)
+  }
+
+  fileprivate mutating func isCharged() {
+    for vip in stale { isStale[vip] = false }
+    stale.removeAll(keepingCapacity: true)
+  }
+
+  mutating func learn(device index: Int32, of vip: Int, _ family: AddressFamily) {
+    while devices.count <= vip { devices.append(Charge.Devices(ipv4: 0, ipv6: 0)) }
+    devices[vip][family] = index
+    recharge(vip)
+  }
+
+  /// What a VIP's virtual MAC is on; 0 where the address thread has told of none.
+  fileprivate func devices(of vip: Int) -> Charge.Devices {
+    devices.indices.contains(vip) ? devices[vip] : Charge.Devices(ipv4: 0, ipv6: 0)
   }
 }
 
@@ -59,14 +81,18 @@ extension Loop {
     fence.isMute = false
   }
 
-  /// At the end of each turn.
+  /// At the end of each turn. Nearly always there is nothing to tell, and then nothing is made: the guardian's keeper compares what it
+  /// is given with what it told, so a change that is none for the guardian ends here.
   func tellGuardian() {
     if elections.keyChanges != fence.keyChanges {
       fence.keyChanges = elections.keyChanges
       for vip in settings.vips.indices { fence.recharge(vip) }
     }
-    for vip in fence.stale { parts.guardian.charge(vip, charge(vip)) }
-    fence.stale.removeAll(keepingCapacity: true)
+    if isUnguarded { return parts.guardian.turned() }
+    if !fence.stale.isEmpty {
+      for vip in fence.stale where settings.vips.indices.contains(vip) { parts.guardian.charge(vip, charge(vip)) }
+      fence.isCharged()
+    }
     parts.guardian.turned()
   }
 
@@ -89,7 +115,8 @@ extension Loop {
     }
     return Charge(
       interval: interval, hasServices: self.settings.services.contains { $0.vip == vip }, addresses: settings.addresses,
-      interface: interface.index, farewells: farewells,
+      interface: interface.index, devices: elections.hasVirtualMAC(vip) ? fence.devices(of: vip) : nil,
+      farewells: farewells,
       key: elections.signingKey(of: vip).map { key in
         Charge.Key(id: key.id, bytes: key.bytes.withBytes { Array($0) })
       })

@@ -82,7 +82,8 @@ extension Loop {
     guard let proxy = parts.equipment.proxy else { return }
     for place in old.node.services.indices {
       for index in old.proxyIndices[place] {
-        guard let service = old.proxied[index], !plan.proxied.indices.contains(index) || plan.proxied[index] == nil else {
+        guard let service = old.proxied[index], !plan.proxied.indices.contains(index) || plan.proxied[index] == nil
+        else {
           continue
         }
         let vip = old.node.services[place].vip

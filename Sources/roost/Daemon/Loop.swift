@@ -31,6 +31,7 @@ final class Loop {
     /// A check has ended: the probe's index, the number that the loop gave it, and how.
     case checked(Int, UInt64, CheckResult)
     case install(Installation)
+    case upgrade(Step)
   }
 
   /// The state at one moment. `Node` is a value, so this costs a few retains.
@@ -80,7 +81,8 @@ final class Loop {
   /// Probes under way: who asked, by the number that the prober knows them by.
   var outstanding: [UInt64: (service: Int, backend: Int, probe: UInt64)] = [:]
   private var lastProbe: UInt64 = 0
-  private(set) lazy var witnesses = Witnesses(plan.configuration.cluster.witnesses, reactor) { [unowned self] vip, round in
+  private(set) lazy var witnesses = Witnesses(plan.configuration.cluster.witnesses, reactor) {
+    [unowned self] vip, round in
     give(.witness(vip: vip, round: round), at: Clock.now())
   }
   private let started = Clock.now()
@@ -91,6 +93,14 @@ final class Loop {
   private var troubles: [String: Trouble] = [:]
   /// Interfaces of VIPs of which nothing was reported yet.
   private var unseen: Set<String>
+  /// Another process is taking this one's place.
+  var handing = Handing.no
+  /// This process takes another one's place.
+  var succession: Succession?
+  var predecessor = Predecessor()
+  /// A polite stop was asked for while nothing may be said.
+  private(set) var stopIsDue = false
+  private var signals: SignalBox?
   /// Why the loop had to end, if it did not end by itself.
   private var failure: SystemError?
 
@@ -112,14 +122,14 @@ final class Loop {
   func run() throws(SystemError) {
     try mailbox.attach(to: reactor) { [unowned self] in receive($0) }
     try attachGuardian()
-    if unseen.isEmpty { give(.start, at: Clock.now()) }
+    if unseen.isEmpty { begin(at: Clock.now()) }
     try reactor.run(
       onWake: { [unowned self] in woke() },
       onTurn: { [unowned self] _ in tellGuardian() },
-      deadline: { [unowned self] in earlier(node.deadline, beats.next) },
+      deadline: { [unowned self] in earlier(isSilent ? nil : node.deadline, beats.next) },
       onDeadline: { [unowned self] now in
         if let due = beats.next, due <= now { beat(now) }
-        if let due = node.deadline, due <= now { give(.timer, at: now) }
+        if !isSilent, let due = node.deadline, due <= now { give(.timer, at: now) }
       })
     if let failure { throw failure }
   }
@@ -127,6 +137,7 @@ final class Loop {
   /// SIGTERM and SIGINT stop politely; SIGHUP is `onHangup`.
   func listen(to signals: consuming SignalReader, onHangup: @escaping () -> Void) throws(SystemError) {
     let reader = SignalBox(signals)
+    self.signals = reader
     try reactor.register(reader.signals.descriptor, .readable) { [unowned self] _ in
       while let (signal, _) = reader.signals.next() {
         if signal == SIGHUP { onHangup() } else { stop() }
@@ -134,7 +145,17 @@ final class Loop {
     }
   }
 
-  private func stop() {
+  /// After the loop has ended: somebody asks to stop, again or for the first time.
+  func isAskedToStop() -> Bool {
+    while let (signal, _) = signals?.signals.next() { if signal != SIGHUP { return true } }
+    return stopIsDue
+  }
+
+  func stop() {
+    if isSilent {
+      stopIsDue = true
+      return
+    }
     parts.log.perform { ServiceManager.stopping() }
     give(.stop, at: Clock.now())
   }
@@ -156,10 +177,13 @@ final class Loop {
       guard let asked = outstanding.removeValue(forKey: number) else { break }
       give(.check(service: asked.service, backend: asked.backend, probe: asked.probe, result), at: Clock.now())
     case .install(let installation): install(installation)
+    case .upgrade(let step): take(step)
     }
   }
 
   func give(_ event: Event, at now: Instant) {
+    // What the guardian has done is true in any case.
+    if isSilent { if case .address(_, .revoked) = event {} else { return } }
     parts.recorder?.record(event, at: now)
     node.handle(event, at: now) { perform($0) }
   }
@@ -194,7 +218,7 @@ final class Loop {
     case .duplicate(let vip, let address): give(.address(vip: vip, .duplicate(address)), at: now)
     case .claimed(let vip, let address, let mac): give(.address(vip: vip, .claimed(address, by: mac)), at: now)
     case .journal(let trouble): parts.log.write(.warning, trouble)
-    case .device: break
+    case .device(let vip, let family, let index): fence.learn(device: index, of: vip, family)
     case .firewallRestored:
       parts.log.write(.warning, "another program removed the firewall table of VIPs that accept nothing; loaded again")
     case .firewall(let error): parts.log.write(.error, "VIPs that accept nothing can't be had here: \(error)")
@@ -232,7 +256,7 @@ final class Loop {
     troubles[interface.name] = nil
     follow(interface, at: now)
     // The node begins when it has seen all its interfaces once, so that none is taken for missing.
-    if unseen.remove(interface.name) != nil, unseen.isEmpty { give(.start, at: now) }
+    if unseen.remove(interface.name) != nil, unseen.isEmpty { begin(at: now) }
   }
 
   /// Has the sockets follow the interface, and tells the node of both.
@@ -267,6 +291,7 @@ final class Loop {
         socket,
         refused: { parts.log.write(.warning, $0.text(vip: settings.vips[$0.vip].name)) }
       ) { bytes, envelope in
+        guard !isSilent else { return }
         let now = Clock.now()
         parts.recorder?.record(bytes.bytes, in: envelope, at: now)
         node.receive(bytes.bytes, in: envelope, at: now) { perform($0) }
@@ -283,7 +308,7 @@ final class Loop {
     switch effect {
     case .transmit(let vip, let message, let destination):
       // What was decided before the guardian's deed is no longer true.
-      guard !isDeposed else { break }
+      guard !isDeposed, !isSilent else { break }
       if let error = elections.send(message, to: destination, vip: vip) {
         // Not at once: the node is in the middle of an event.
         mailbox.send(.unheard(interface: settings.vips[vip].interface, error))
@@ -291,6 +316,7 @@ final class Loop {
         record.setLastSigned(vip, sequence)
       }
     case .take(let vip, let generation, let lease, let announcing):
+      ownershipChanges()
       flushPlaces()
       if let proxy = parts.equipment.proxy, !proxyIndices[vip].isEmpty { proxy.resume(proxyIndices[vip]) }
       parts.addresses.take(vip, generation: generation, lease: lease, announcing: announcing)
@@ -298,6 +324,7 @@ final class Loop {
     case .renew(let vip, let generation, let lease):
       parts.addresses.renew(vip, generation: generation, lease: lease)
     case .release(let vip, let generation):
+      ownershipChanges()
       parts.addresses.release(vip, generation: generation)
     case .announce(let vip, let generation):
       parts.addresses.announce(vip, generation: generation)
@@ -319,7 +346,9 @@ final class Loop {
   }
 
   private func probe(service: Int, backend: Int, _ number: UInt64) {
-    guard let prober = parts.equipment.prober, let index = plan.probeIndex(service: service, backend: backend) else { return }
+    guard let prober = parts.equipment.prober, let index = plan.probeIndex(service: service, backend: backend) else {
+      return
+    }
     lastProbe += 1
     outstanding[lastProbe] = (service, backend, number)
     prober.probe(index, number: lastProbe)
@@ -342,7 +371,14 @@ final class Loop {
       mailbox.send(closed)
       return
     }
-    proxy.closeConnections(proxyIndices[vip], within: limit) { [mailbox] in mailbox.send(closed) }
+    let mailbox = mailbox
+    guard predecessor.isThere else {
+      proxy.closeConnections(proxyIndices[vip], within: limit) { mailbox.send(closed) }
+      return
+    }
+    let tally = Tally(2) { mailbox.send(closed) }
+    proxy.closeConnections(proxyIndices[vip], within: limit) { tally.arrive() }
+    predecessor.close(vip: settings.vips[vip].name, within: limit) { tally.arrive() }
   }
 
   func backendChanged(service: Int, backend: Int, _ state: BackendState) {

@@ -5,9 +5,11 @@ import Linux
 /// One daemon in a network namespace: a second one would take the first one's addresses for leftovers of an earlier life.
 ///
 /// A name in the abstract space of unix sockets belongs to one network namespace, is held by one process, and goes with it (unix(7)).
-final class NamespaceLock {
+final class NamespaceLock: Sendable {
   private static let name = Array("\0roost daemon".utf8)
   private let socket: Descriptor
+  /// For a process that takes this one's place.
+  var descriptor: Int32 { socket.rawValue }
 
   enum Failure: Error, CustomStringConvertible {
     case held(by: Int32?)
@@ -21,6 +23,12 @@ final class NamespaceLock {
       }
     }
   }
+
+  /// Another process's, which has the name for both.
+  init(adopting socket: consuming Descriptor) { self.socket = socket }
+
+  /// From now on this process is the one that is named to others.
+  func name() { _ = listen(socket.rawValue, 1) }
 
   init() throws(Failure) {
     do throws(SystemError) {

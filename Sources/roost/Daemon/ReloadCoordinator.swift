@@ -303,11 +303,19 @@ final class ReloadCoordinator: Sendable {
           text: "this machine would be node '\(name ?? "")', and is '\(plan.name)': restart the daemon for that")
       }
       let interfaces = configuration.vips.map { configuration.interface(of: $0, node: name, on: host) ?? "" }
+      let new: DaemonPlan
       do throws(Daemon.Failure) {
-        return try DaemonPlan(configuration, name: name, interfaces: interfaces, after: plan)
+        new = try DaemonPlan(configuration, name: name, interfaces: interfaces, after: plan)
       } catch {
         throw Refusal(text: "\(error)")
       }
+      // What goes keeps its place until the next change, so there may be more places than VIPs.
+      guard new.node.vips.count <= OwnershipRecord.maximumCapacity else {
+        throw Refusal(
+          text: "this change needs \(new.node.vips.count) places for VIPs, \(OwnershipRecord.maximumCapacity) at most: "
+            + "remove VIPs first, reload, then add the new ones")
+      }
+      return new
     }
 
     private func put(_ new: DaemonPlan, _ reading: Reading) -> Outcome {
@@ -326,9 +334,10 @@ final class ReloadCoordinator: Sendable {
     }
 
     private func refused(_ text: String) -> Outcome {
-      log.write(.error, "the configuration does not change: \(text)", cause: text)
-      let first = text.split(separator: "\n").first.map(String.init) ?? text
-      chronicle.report(.reloadRefused, .error, "the configuration does not change: \(first)")
+      let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+      chronicle.report(.reloadRefused, .error, "the configuration does not change: \(lines.first ?? "")")
+      // An event is one line; whoever sent a signal has only the log to find the mistakes in.
+      if lines.count > 1 { log.write(.error, "the mistakes:\n\(text)", cause: text) }
       return .refused(text)
     }
 

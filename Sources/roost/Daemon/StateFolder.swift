@@ -2,9 +2,24 @@ import Glibc
 import Linux
 
 /// The folder that belongs to one running daemon: `daemon.pid`, locked for as long as the daemon lives, and `guardian.pid`.
-final class StateFolder {
+final class StateFolder: Sendable {
   let path: String
   private let lock: Int32
+  /// For a process that takes this one's place: the lock is on what both have open.
+  var descriptor: Int32 { lock }
+
+  /// The folder of another process, which goes on with it until `claim`.
+  init(_ path: String, adopting lock: consuming Descriptor) {
+    self.path = path
+    self.lock = lock.release()
+  }
+
+  /// From now on this process is the one that is named in it.
+  func claim() {
+    let pid = Array("\(getpid())\n".utf8)
+    _ = ftruncate(lock, 0)
+    _ = pwrite(lock, pid, pid.count, 0)
+  }
 
   /// Makes the folder where it is missing (mode 0755; what is secret in it has a mode of its own).
   init(_ path: String) throws(StateFolderError) {

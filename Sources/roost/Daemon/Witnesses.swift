@@ -47,9 +47,13 @@ final class Witnesses {
   /// Type, code, checksum, identifier and sequence (unused), then what we know it by.
   private func request(_ family: AddressFamily, vip: Int, round: UInt64) -> [UInt8] {
     var message: [UInt8] = [family == .ipv4 ? 8 : 128, 0, 0, 0, 0, 0, 0, 0]
-    for shift in stride(from: 24, through: 0, by: -8) { message.append(UInt8(truncatingIfNeeded: token >> UInt32(shift))) }
+    for shift in stride(from: 24, through: 0, by: -8) {
+      message.append(UInt8(truncatingIfNeeded: token >> UInt32(shift)))
+    }
     for shift in stride(from: 24, through: 0, by: -8) { message.append(UInt8(truncatingIfNeeded: vip >> shift)) }
-    for shift in stride(from: 56, through: 0, by: -8) { message.append(UInt8(truncatingIfNeeded: round >> UInt64(shift))) }
+    for shift in stride(from: 56, through: 0, by: -8) {
+      message.append(UInt8(truncatingIfNeeded: round >> UInt64(shift)))
+    }
     if family == .ipv4 {
       var checksum = Checksum()
       checksum.add(message)
@@ -72,7 +76,9 @@ final class Witnesses {
       let descriptor = try Descriptor.socket(
         family == .ipv4 ? AF_INET : AF_INET6, SOCK_RAW, protocol: family == .ipv4 ? 1 : 58, about: "ICMP")
       let box = Socket(descriptor)
-      try reactor.register(box.descriptor.rawValue, .readable) { [unowned self] _ in drain(family, box.descriptor.rawValue) }
+      try reactor.register(box.descriptor.rawValue, .readable) { [unowned self] _ in
+        drain(family, box.descriptor.rawValue)
+      }
       sockets[family] = box
       return box.descriptor.rawValue
     } catch {

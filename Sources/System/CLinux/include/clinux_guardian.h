@@ -25,6 +25,10 @@ int clinux_pidfd_open(int32_t pid);
 int clinux_pidfd_signal(int pidfd, int signal);
 /// Starts a program in a session of its own, with no signal blocked or ignored, with `count` descriptors as 3, 4, 5 …; the pid, or -1.
 int clinux_guardian_spawn(const char *path, char *const argv[], char *const envp[], const int *descriptors, int count);
+/// A pipe that nothing is written into: when the last copy of `ends[1]` is closed, `process` gets the signal, if `ends[0]` is tied then.
+int clinux_lifeline(int ends[2], int32_t process, int signal);
+/// Of the open file, so for everybody who has a copy of the descriptor.
+int clinux_lifeline_tie(int end, int tied);
 int32_t clinux_thread_id(void);
 /// Back to SCHED_OTHER: any thread, by its id.
 int clinux_demote_thread(int32_t thread);

@@ -143,6 +143,8 @@ int clinux_proxy_listen(const struct clinux_endpoint *at, int backlog, int share
 /// Drops every SYN without ACK before the listener sees it, so that a client retransmits it instead of being refused.
 int clinux_proxy_seal(int listener);
 int clinux_proxy_unseal(int listener);
+/// Another descriptor of the same socket, close-on-exec; or a negative errno.
+int clinux_proxy_duplicate(int descriptor);
 /// Raises the limit of open files to `wanted` as far as allowed, and returns the limit then in force.
 uint64_t clinux_proxy_raise_files(uint64_t wanted);
 

@@ -29,6 +29,8 @@ int clinux_timerfd_arm(int descriptor, int64_t nanoseconds);
 int clinux_set_timer_slack(unsigned long nanoseconds);
 /// The calling thread under SCHED_FIFO, or back to SCHED_OTHER with priority 0. Children start without it.
 int clinux_set_fifo(int priority);
+/// The nice value of the calling thread, -20 to 19; what it starts has 0 again.
+int clinux_set_nice(int nice);
 /// Every page that is touched from now on stays in memory (MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT).
 int clinux_lock_memory(void);
 /// Names the calling thread; the kernel keeps the first 15 bytes.

@@ -9,11 +9,16 @@ public final class AddressEraser {
     public var address: IPAddress
     /// The interface's index.
     public var interface: Int32
+    /// It is the device of a virtual MAC, which hears nothing any more when the address is gone (`lower`).
+    public var isVirtual: Bool
 
-    public init(_ address: IPAddress, on interface: Int32) {
+    public init(_ address: IPAddress, on interface: Int32, isVirtual: Bool = false) {
       self.address = address
       self.interface = interface
+      self.isVirtual = isVirtual
     }
+
+    public func isSamePlace(as other: Target) -> Bool { address == other.address && interface == other.interface }
   }
 
   private let requests: NetlinkSocket
@@ -45,6 +50,24 @@ public final class AddressEraser {
         first = first ?? error
       }
       rest = rest.dropFirst(Self.batchLimit)
+    }
+    return first
+  }
+
+  /// Sets the devices of virtual MACs among them down: a packet for the virtual router is another's to forward. It takes the kernel
+  /// longer than an address, so it comes second. Gives the first error that is not "it is not there".
+  @discardableResult
+  public func lower(_ targets: [Target]) -> SystemError? {
+    var first: SystemError?
+    for device in Set(targets.lazy.filter(\.isVirtual).map(\.interface)).sorted() {
+      do throws(SystemError) {
+        let code = try VirtualDevice.set(up: false, device, requests)
+        if first == nil, !AddressKeeper.isGone(code) {
+          first = SystemError(call: "RTM_NEWLINK", code: code, subject: "device \(device) down")
+        }
+      } catch {
+        first = first ?? error
+      }
     }
     return first
   }

@@ -111,7 +111,13 @@ extension AddressKeeper {
     case .held:
       // Revoked. If `release` did it, its command is on the way; else somebody who has the record.
       if isSecond { vanish(entry, .revoked) } else { lookSoon(entry) }
-    case .idle: removeStrays(entry)
+    case .idle:
+      removeStrays(entry)
+      if entries[entry].lookAgain == nil, record.mayBePresent(vip.id, generation: entries[entry].told) {
+        // A removal failed, or was never asked for. What the kernel told may be old, so it is asked.
+        remove(entry)
+        if entries[entry].lookAgain != nil { entries[entry].lookAgain = Clock.now() + .milliseconds(100) }
+      }
     }
   }
 
@@ -209,6 +215,7 @@ extension AddressKeeper {
       let index = currentIndex(entry, address.family)
       if index != 0, !Self.isGone(perform(.remove, address, on: index)) { lookSoon(entry) }
     }
+    if entries[entry].lookAgain == nil { confirmGone(entry) }
     lower(entry)
   }
 

@@ -7,7 +7,11 @@ import Wire
 extension AddressKeeper {
   func take(_ entry: Int, _ generation: UInt64, _ lease: Duration?, announcing: Bool) {
     let vip = entries[entry].vip
-    guard record.holds(vip.id, generation: generation) else { return }
+    entries[entry].told = max(entries[entry].told, generation)
+    guard record.holds(vip.id, generation: generation) else {
+      // Over before it began. Whoever waits for the addresses to be gone is told so.
+      return lookSoon(entry)
+    }
     func fail(_ error: SystemError) { report(.failed(vip.id, generation, error)) }
     guard let link = link(of: entry) else {
       return fail(SystemError(call: "RTM_NEWADDR", code: ENODEV, subject: vip.interface))
@@ -74,6 +78,7 @@ extension AddressKeeper {
   func release(_ entry: Int, _ generation: UInt64) {
     let vip = entries[entry].vip
     if case .held(let held, _) = entries[entry].phase, held > generation { return }
+    entries[entry].told = max(entries[entry].told, generation)
     entries[entry].phase = .idle
     entries[entry].lookAgain = nil
     var count = 0
@@ -162,6 +167,7 @@ extension AddressKeeper {
       lookSoon(entry)
     } else {
       if record.owner(vip.id) == nil { record.setLeaseEnd(vip.id, nil) }
+      confirmGone(entry)
       report(.removed(vip.id, generation))
     }
   }

@@ -14,6 +14,7 @@ extension AddressKeeper {
       guard vip.addresses.allSatisfy({ table.hasVIP($0, on: home[$0.family]) }) else { continue }
       entries[entry].home = home
       entries[entry].phase = .held(generation: generation, until: record.leaseEnd(vip.id))
+      entries[entry].told = generation
       entries[entry].announced = generation
     }
   }
@@ -122,8 +123,9 @@ extension AddressKeeper {
     guard let virtualMAC = vip.virtualMAC else { return link }
     let device = try VirtualDevice.ensure(virtualMAC, family, on: link, requests)
     watch.take(in: device)
-    if toldDevices[device.name] != device.index {
-      toldDevices[device.name] = device.index
+    let told = DeviceOfVIP(vip: vip.id, family: family)
+    if toldDevices[told] != device.index {
+      toldDevices[told] = device.index
       report(.device(vip.id, family, index: device.index))
     }
     if family == .ipv4 {
@@ -170,7 +172,11 @@ extension AddressKeeper {
     know(
       vips.map { vip in
         guard var entry = before.first(where: { $0.vip.id == vip.id }) else { return Entry(vip) }
-        if entry.vip.interface != vip.interface || entry.vip.virtualMAC != vip.virtualMAC { return Entry(vip) }
+        if entry.vip.interface != vip.interface || entry.vip.virtualMAC != vip.virtualMAC {
+          let told = entry.told
+          entry = Entry(vip)
+          entry.told = told
+        }
         entry.vip = vip
         return entry
       })

@@ -32,6 +32,8 @@ final class AddressKeeper {
     var phase = Phase.idle
     /// Where the addresses were put last; an interface that was renamed keeps them, and its index.
     var home = Home()
+    /// The last generation that a command was about.
+    var told: UInt64 = 0
     /// The neighbours may be told, in this generation.
     var announced: UInt64 = 0
     var putBacks = TokenBucket(burst: 5, perSecond: 5)
@@ -48,6 +50,11 @@ final class AddressKeeper {
     func isHeld(_ generation: UInt64) -> Bool {
       if case .held(generation, _) = phase { true } else { false }
     }
+  }
+
+  struct DeviceOfVIP: Hashable {
+    var vip: Int
+    var family: AddressFamily
   }
 
   /// One VIP's part of a batch.
@@ -80,8 +87,8 @@ final class AddressKeeper {
   /// Addresses with a wrong prefix length, or on a wrong interface, that were reported.
   var foreign: Set<Foreign> = []
   var listening: Set<Int32> = []
-  /// The devices of virtual MACs that were told, by name.
-  var toldDevices: [String: Int32] = [:]
+  /// The devices of virtual MACs that were told.
+  var toldDevices: [DeviceOfVIP: Int32] = [:]
   /// What this life may have put on this host.
   var journal = AddressJournal.ofThisHost()
   let file: JournalFile?
@@ -183,10 +190,17 @@ final class AddressKeeper {
       flush()
       readChanges()
       configure(AddressThread.VIP.withDistinctDevices(vips), watching: watching)
+    case .pause: flush()
     case .stop:
       flush()
       dismantle()
     }
+  }
+
+  /// Nothing is left of the VIP: the kernel said so after the last message of this thread for it.
+  func confirmGone(_ entry: Int) {
+    guard case .idle = entries[entry].phase else { return }
+    record.setGone(entries[entry].vip.id, upTo: entries[entry].told)
   }
 
   // MARK: Small things

@@ -97,6 +97,7 @@ public final class AddressThread: Sendable {
     case release(Int, UInt64)
     case announce(Int, UInt64)
     case configure([VIP], watching: [String])
+    case pause(Pause)
     case stop
   }
 
@@ -110,10 +111,11 @@ public final class AddressThread: Sendable {
   /// - Parameters:
   ///   - watching: interfaces by name; empty for all.
   ///   - record: where ownership is written; its capacity is above every VIP's number.
+  ///   - isPreferred: before ordinary programs, so that a busy machine does not make a failover slow, where that is allowed.
   ///   - journal: the path of the file that names what may have to be removed; its folder must be there. Nil: none is kept.
   /// - Throws: also where a VIP accepts nothing, and the firewall that has to see to it can't be loaded.
   public init(
-    _ vips: [VIP], watching: [String], record: OwnershipRecord, journal: String? = nil,
+    _ vips: [VIP], watching: [String], record: OwnershipRecord, journal: String? = nil, isPreferred: Bool = false,
     report: @escaping @Sendable (Report) -> Void
   ) throws(SystemError) {
     self.record = record
@@ -125,6 +127,7 @@ public final class AddressThread: Sendable {
       vips, watching: watching, record, journal: journal, counting: counting, report: report)
     nonisolated(unsafe) let reactor = try Reactor()
     thread = try Thread.start(named: "roost-addresses") {
+      if isPreferred { try? Scheduling.becomePreferred() }
       do throws(SystemError) {
         try Self.run(keeper, reactor, commands)
         report(.ended(nil))
@@ -148,6 +151,10 @@ public final class AddressThread: Sendable {
       commands.waker.acknowledge()
       commands.drain { command in
         keeper.handle(command)
+        if case .pause(let pause) = command {
+          pause.reached.signal()
+          while !pause.ended.wait(for: .seconds(60)) {}
+        }
         if case .stop = command { reactor.stop() }
       }
       keeper.flush()
@@ -169,6 +176,34 @@ public final class AddressThread: Sendable {
   /// - Parameter watching: as at the start.
   public func configure(_ vips: [VIP], watching: [String]) {
     commands.send(.configure(vips, watching: watching))
+  }
+
+  /// The thread at rest, between two commands, until `resume`: another process may then do its work.
+  public final class Pause: Sendable {
+    fileprivate let reached: Semaphore
+    fileprivate let ended: Semaphore
+
+    fileprivate init() throws(SystemError) {
+      reached = try Semaphore()
+      ended = try Semaphore()
+    }
+
+    /// The thread goes on with what was asked of it meanwhile; then it sees what became of the addresses.
+    public func end() { ended.signal() }
+  }
+
+  /// Has the thread do nothing from now on, and waits until that is so. Leases go on running out.
+  ///
+  /// Not for the loop. Where it is never ended, the process must end without `stop`.
+  /// - Returns: nil where the thread did not come to rest within that time; it goes on.
+  public func pause(within limit: Duration) throws(SystemError) -> Pause? {
+    let pause = try Pause()
+    commands.send(.pause(pause))
+    guard pause.reached.wait(for: limit) else {
+      pause.end()
+      return nil
+    }
+    return pause
   }
 
   /// What happened so far.

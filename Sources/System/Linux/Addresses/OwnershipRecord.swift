@@ -17,7 +17,11 @@ import Synchronization
 ///   deposed       the last generation that the guardian ended
 ///   acknowledged  the last of these that the loop knows of; until it does, the guardian keeps the addresses away
 ///   signed        the sequence of the last signed advert, which the guardian's has to follow
+///   gone          of every generation up to this one nothing is left, and nothing will come: the address thread's word
 /// ```
+/// That an ownership is over says nothing of the addresses: they are there until the address thread has removed them, and a renewal that
+/// it gave to the kernel before may bring them once more. Hence `gone`; until it is there, whoever survives the daemon removes them.
+///
 /// Beside the VIPs it holds the signs of life of both processes (`OwnershipRecord+Life.swift`).
 public final class OwnershipRecord: Sendable {
   /// How many VIPs fit.
@@ -26,10 +30,10 @@ public final class OwnershipRecord: Sendable {
   private static let stride = 64
   private static let head = 4096
   private static let magic: UInt64 = 0x526F_6F73_7452_6563  // "RoostRec"
-  private static let version: UInt64 = 1
+  private static let version: UInt64 = 2
 
   private enum Field: Int {
-    case granted = 0, revoked = 8, until = 16, deposed = 24, acknowledged = 32, signed = 40
+    case granted = 0, revoked = 8, until = 16, deposed = 24, acknowledged = 32, signed = 40, gone = 48
   }
 
   /// Each in a cache line of its own: different threads write them.
@@ -125,10 +129,36 @@ public final class OwnershipRecord: Sendable {
     return holds(vip, generation: generation) ? generation : nil
   }
 
+  /// The generation that was taken last, whether it still owns the VIP or not; 0: none ever.
+  public func lastGranted(_ vip: Int) -> UInt64 { word(vip, .granted) { $0.load(ordering: .sequentiallyConsistent) } }
+
+  /// Nothing is left of any generation up to this one, and nothing of them is on its way to the kernel. For whoever puts addresses on
+  /// interfaces, after the kernel has answered.
+  public func setGone(_ vip: Int, upTo generation: UInt64) {
+    _ = word(vip, .gone) { $0.max(generation, ordering: .sequentiallyConsistent) }
+  }
+
+  /// Whether addresses of that generation may be on an interface, or come to be, whether it owns the VIP or not.
+  public func mayBePresent(_ vip: Int, generation: UInt64) -> Bool {
+    word(vip, .gone) { $0.load(ordering: .sequentiallyConsistent) } < generation
+  }
+
+  /// The generation of which something may be left although nobody owns the VIP; nil where there is none.
+  public func leftover(_ vip: Int) -> UInt64? {
+    let generation = lastGranted(vip)
+    return mayBePresent(vip, generation: generation) && !holds(vip, generation: generation) ? generation : nil
+  }
+
   /// When the kernel takes the addresses of the VIP away by itself. Nil: never, or they are on no interface yet.
   public func leaseEnd(_ vip: Int) -> Instant? {
     let nanoseconds = word(vip, .until) { $0.load(ordering: .acquiring) }
     return nanoseconds == 0 ? nil : Instant(nanoseconds: Int64(bitPattern: nanoseconds))
+  }
+
+  /// That generation owns the VIP already, by the word of the process whose place this one takes.
+  public func adopt(_ vip: Int, generation: UInt64, until: Instant?) {
+    grant(vip, generation: generation)
+    setLeaseEnd(vip, until)
   }
 
   func setLeaseEnd(_ vip: Int, _ end: Instant?) {

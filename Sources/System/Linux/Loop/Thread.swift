@@ -87,6 +87,13 @@ public enum Scheduling {
     try SystemError.check("sched_setscheduler", "SCHED_FIFO \(priority)") { clinux_set_fifo(priority) }
   }
 
+  /// Puts the calling thread before ordinary programs that want to run, without taking a processor from them for longer than its share:
+  /// for a thread whose work is soon done, but not bounded. What it starts does not inherit that. Fails with EPERM or EACCES without
+  /// CAP_SYS_NICE.
+  public static func becomePreferred() throws(SystemError) {
+    try SystemError.check("setpriority") { clinux_set_nice(-20) }
+  }
+
   /// Lets the calling thread's timers fire when they are due, instead of within the usual 50 µs after.
   public static func makeTimersPrecise() { _ = clinux_set_timer_slack(1) }
 

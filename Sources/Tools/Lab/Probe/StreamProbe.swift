@@ -10,6 +10,8 @@ final class StreamProbe {
   static let requestPause = Duration.milliseconds(2)
   static let freshInterval = Duration.milliseconds(10)
   static let timeout = Duration.seconds(1)
+  /// Of a connect: a SYN that is lost is repeated after a second, and a client of the real world waits for that.
+  static let connectTimeout = Duration.seconds(3)
   static let keptStreams = 4
 
   private var own: [Sample] = []
@@ -110,7 +112,10 @@ final class StreamProbe {
 
   /// What took too long has failed.
   private func sweep(_ now: Instant) {
-    for (descriptor, attempt) in attempts where now - attempt.start > Self.timeout { finish(descriptor, attempt, nil) }
+    for (descriptor, attempt) in attempts {
+      let limit = attempt.kind == .connect ? Self.connectTimeout : Self.timeout
+      if now - attempt.start > limit { finish(descriptor, attempt, nil) }
+    }
     for stream in streams {
       if let start = stream.start, now - start > Self.timeout { fail(stream, now) }
     }

@@ -1,0 +1,106 @@
+import Basis
+import Control
+import Glibc
+import Guardian
+import Linux
+import Notify
+import Proxy
+import Synchronization
+import Telemetry
+
+/// The control socket, which is there from the start or comes when the process before this one has let it go.
+final class ControlPost: Sendable {
+  private let path: String
+  private let server = Mutex<ControlServer?>(nil)
+
+  init(path: String) { self.path = path }
+
+  var listening: Int32? { server.withLock { $0?.listening } }
+
+  func open(_ routes: ControlRoutes) throws(ControlError) {
+    let made = try ControlServer(path: path) { routes.handle($0, $1) }
+    server.withLock { $0 = made }
+  }
+
+  func open(_ routes: ControlRoutes, adopting socket: consuming Descriptor) throws(ControlError) {
+    let made = try ControlServer(path: path, adopting: socket) { routes.handle($0, $1) }
+    server.withLock { $0 = made }
+  }
+
+  func cede() { server.withLock { $0 }?.cede() }
+  func stop() { server.withLock { $0 }?.stop() }
+}
+
+extension Daemon {
+  /// How long connections of before an upgrade may go on. A daemon that is there twice holds twice the memory, and a client that comes back
+  /// once in ten minutes is no storm.
+  static let longestFarewell = Duration.seconds(600)
+
+  /// The process before this one has let go: now comes what only one can have.
+  static func complete(
+    _ plan: DaemonPlan, _ equipment: Equipment, _ mailbox: Mailbox<Loop.Message>, _ control: ControlPost,
+    _ routes: ControlRoutes, _ socket: consuming Descriptor?, _ log: Log
+  ) {
+    do {
+      if let socket { try control.open(routes, adopting: socket) } else { try control.open(routes) }
+    } catch {
+      log.write(.error, "no command can be given to this daemon: \(error)")
+    }
+    do {
+      let (parts, change) = try equipment.prepare(plan)
+      mailbox.send(.install(.init(plan: plan, parts: parts, change: change) {}))
+    } catch {
+      log.write(.error, "\(error)")
+    }
+  }
+
+  /// Another process is the daemon. This one lets go of what only one can have, finishes its connections, and ends; it touches nothing on the
+  /// network any more, so none of the parts that would is ended in order.
+  func end(
+    _ loop: Loop, guardian: GuardianKeeper, _ equipment: Equipment, _ control: ControlPost,
+    _ coordinator: ReloadCoordinator, _ upgrader: Upgrader, _ recorder: Recorder?, _ notifier: Notifier, _ log: Log
+  ) -> Never {
+    // It has nothing left to guard; the next one waits for its place.
+    guardian.goodbye()
+    equipment.cede()
+    control.cede()
+    let successor = upgrader.release()
+    coordinator.stop()
+    notifier.stop(within: .seconds(2))
+    recorder?.close()
+    let end = Clock.now() + Self.longestFarewell
+    let proxy = equipment.current.proxy
+    if let open = proxy?.openConnections, open > 0 {
+      log.write(.notice, "\(open) connections are finished by this process; it ends with the last")
+    }
+    // The answer to who asked for the upgrade is still to be read.
+    usleep(200_000)
+    while let proxy, proxy.openConnections > 0, Clock.now() < end {
+      if loop.isAskedToStop() {
+        finish(proxy, loop)
+        break
+      }
+      do throws(UpgradeChannel.Failure) {
+        guard let successor else { throw .closed }
+        let message = try successor.receive(until: Clock.now() + .milliseconds(50))
+        if case .close(let number, let vip, let limit) = message {
+          let places = loop.plan.vipPlace(vip).map { loop.plan.proxyIndices(ofVIP: $0) } ?? []
+          proxy.closeConnections(places, within: .milliseconds(limit)) { successor.send(.closed(number)) }
+        }
+      } catch {
+        // Nobody is there any more who could say that a VIP leaves.
+        if error == .closed { usleep(50_000) }
+      }
+    }
+    log.close()
+    exit(0)
+  }
+
+  /// A polite stop, of both processes.
+  private func finish(_ proxy: ProxyEngine, _ loop: Loop) {
+    guard let done = try? Semaphore() else { return }
+    let limit = loop.settings.vips.map(\.drain).max() ?? .zero
+    proxy.closeConnections(Array(loop.plan.proxied.indices), within: limit) { done.signal() }
+    _ = done.wait(for: limit + .seconds(1))
+  }
+}
