@@ -109,7 +109,8 @@ struct UpgradeTests {
     #expect(started.status == 0, "\(started.output)")
     func isOn(_ node: String) -> Bool {
       let claims = machine.script("journalctl --output=cat --unit=peer | grep -c \"vip web: active\"").output.trimmed
-      return node == "lb1" ? machine.holds(UnitTests.vip) && claims == "0" : claims == "1" && !machine.holds(UnitTests.vip)
+      let isHere = machine.holds(UnitTests.vip)
+      return node == "lb1" ? isHere && claims == "0" : !isHere && claims == "1"
     }
     func links() -> Int {
       machine.script("journalctl --output=cat --unit=roost | grep -c \"peer lb2 is linked\"").output.trimmed.integer

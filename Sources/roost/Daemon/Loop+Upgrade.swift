@@ -75,9 +75,7 @@ extension Loop {
     case .cede:
       handing = .ceded
       // What this process still had in mind it must not do: no generation is its own any more.
-      for vip in settings.vips.indices {
-        if let generation = record.owner(vip) { record.revoke(vip, generation: generation) }
-      }
+      for vip in 0..<record.capacity { record.cede(vip) }
       reactor.stop()
     }
   }

@@ -161,6 +161,15 @@ public final class OwnershipRecord: Sendable {
     setLeaseEnd(vip, until)
   }
 
+  /// The other way round: another process owns the VIP from now on, and what is on the interface is that one's. No generation of this record
+  /// may touch it any more, nor may whoever clears up behind it.
+  public func cede(_ vip: Int) {
+    let generation = lastGranted(vip)
+    // In this order: what is over and not gone is a leftover, to be erased.
+    setGone(vip, upTo: generation)
+    revoke(vip, generation: generation)
+  }
+
   func setLeaseEnd(_ vip: Int, _ end: Instant?) {
     word(vip, .until) { $0.store(UInt64(bitPattern: end?.nanoseconds ?? 0), ordering: .releasing) }
   }
