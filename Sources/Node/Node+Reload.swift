@@ -135,7 +135,7 @@ extension Node {
       elect(vip: vip, .settings(router), at: now, emit)
     }
     if vips[vip].isHeld, old.lease != new.lease {
-      vips[vip].renewal = new.lease.map { now + $0 / Self.renewalsPerLease }
+      vips[vip].renewal = new.lease.map { Self.renewal(of: $0, after: now) }
       emit(.renew(vip: vip, generation: vips[vip].generation, lease: new.lease))
     }
     if case .held = vips[vip].holding {
