@@ -81,9 +81,9 @@ struct Bench {
     }
   }
 
-  mutating func hear(priority: UInt8, from source: IPv4Address = peer) {
+  mutating func hear(priority: UInt8, from source: IPv4Address = peer, id: UInt8 = 51) {
     let advert = Advert(
-      version: .v3, id: 51, priority: priority, interval: .milliseconds(100), addresses: [Self.vip])
+      version: .v3, id: id, priority: priority, interval: .milliseconds(100), addresses: [Self.vip])
     let group = IPAddress.v4(IPv4Address(224, 0, 0, 18))
     let message = advert.encoded(from: .v4(source), to: group, coverage: .pseudoHeader)
     give(.advert(Envelope(interface: "eth0", source: .v4(source), destination: group, hopLimit: 255), message))

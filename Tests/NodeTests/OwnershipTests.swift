@@ -1,5 +1,5 @@
 import Basis
-import Node
+@testable import Node
 import Testing
 import VRRP
 import Wire
@@ -30,6 +30,13 @@ struct OwnershipTests {
     bench.advance(by: .seconds(1))
     let renewals = bench.take().filter { if case .renew = $0 { true } else { false } }
     #expect(renewals.count == 2)
+  }
+
+  @Test func `leases that began at different times are renewed at the same instants, so that they end together`() {
+    let lease = Duration.seconds(2)
+    let instants = [0, 1, 499_999_999, 500_000_000, 750_000_000].map { Instant(nanoseconds: 10_000_000_000 + $0) }
+    let renewals = instants.map { Node.renewal(of: lease, after: $0).nanoseconds }
+    #expect(renewals == [10_500_000_000, 10_500_000_000, 10_500_000_000, 11_000_000_000, 11_000_000_000])
   }
 
   @Test func `a lease that nobody renewed means backup before another advert is sent`() {

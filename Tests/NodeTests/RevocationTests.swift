@@ -32,6 +32,32 @@ struct RevocationTests {
     #expect(bench.node.vips[0].reason.contains("guardian"))
   }
 
+  @Test func `other elections whose time is up wait once more: the held process could hear nothing`() {
+    var bench = Bench.owner { settings in
+      var other = settings.vips[0]
+      other.name = "db"
+      other.addresses = [.v4(IPv4Address(10, 0, 0, 101))]
+      other.election = .vrrp(
+        VRRP.Settings(
+          id: 52, family: .ipv4, priority: 253, interval: .milliseconds(100), preempt: false, addresses: other.addresses))
+      settings.vips.append(other)
+    }
+    bench.hear(priority: 255, id: 52)
+    #expect(bench.node.vips[1].state == .backup)
+    _ = bench.take()
+    bench.now = bench.now + .seconds(1)
+    bench.give(Self.revoked)
+    bench.give(.timer)
+    #expect(!bench.take().contains { if case .take(1, _, _, _) = $0 { true } else { false } })
+    // Its owner is there after all.
+    bench.hear(priority: 255, id: 52)
+    bench.advance(by: .milliseconds(250))
+    #expect(bench.node.vips[1].state == .backup)
+    // Or is not: then it is taken as ever.
+    bench.advance(by: .milliseconds(400))
+    #expect(bench.node.vips[1].state == .active)
+  }
+
   @Test func `connections are reset, and nothing waits for them`() {
     var bench = Bench.owner(backends: ["app1"])
     bench.give(Self.revoked)
