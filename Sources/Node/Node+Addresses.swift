@@ -45,6 +45,7 @@ extension Node {
       guard vips[vip].isHeld, vips[vip].generation == generation else { return }
       emit(.report(.addressPutBack(vip: vip)))
     case .revoked(let generation):
+      listenAnew(at: now, emit)
       guard vips[vip].isHeld, vips[vip].generation == generation else { return }
       revoked(vip: vip, at: now, emit)
     case .claimed(let address, let mac): claimed(address, by: mac, vip: vip, at: now, emit)
@@ -95,6 +96,16 @@ extension Node {
 
   /// The guardian has said priority 0 and removed the addresses: nothing is left to say, and another node owns the VIP by now. The release
   /// finds nothing to remove; it ends the generation, whatever is still queued.
+  /// While this process was held, its sockets were turned away from the network: it has heard nothing, and silence proves nothing. Elections
+  /// whose time is up wait once more.
+  private mutating func listenAnew(at now: Instant, _ emit: (Effect) -> Void) {
+    for vip in vips.indices {
+      guard vips[vip].machine.state == .backup, let due = vips[vip].machine.deadline, due <= now else { continue }
+      elect(vip: vip, .postpone(until: now + vips[vip].machine.longestSilence), at: now, emit)
+      rearm(vip)
+    }
+  }
+
   private mutating func revoked(vip: Int, at now: Instant, _ emit: (Effect) -> Void) {
     emit(.report(.revoked(vip: vip)))
     giveUp(vip: vip, politely: false, at: now, emit)
@@ -107,6 +118,14 @@ extension Node {
   }
 
   // MARK: Leases and deadlines
+
+  /// All VIPs of a node are renewed at the same instants, a quarter of the lease apart. The kernel looks for addresses whose time is up at
+  /// most once a second: what ends just after such a look stays for another second, unless it ends with the rest.
+  static func renewal(of lease: Duration, after now: Instant) -> Instant {
+    let period = max(1, (lease / renewalsPerLease).nanoseconds)
+    let since = now.nanoseconds % period
+    return now + .nanoseconds(period - (since < 0 ? since + period : since))
+  }
 
   /// Before anything else is made of the time: a node that slept past a lease must not send another advert as the owner, not even
   /// the one with which an owner answers what it hears.
@@ -147,7 +166,7 @@ extension Node {
       vips[vip].renewal = nil
       return
     }
-    vips[vip].renewal = now + lease / Self.renewalsPerLease
+    vips[vip].renewal = Self.renewal(of: lease, after: now)
     emit(.renew(vip: vip, generation: vips[vip].generation, lease: lease))
   }
 

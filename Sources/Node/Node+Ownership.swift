@@ -184,7 +184,7 @@ extension Node {
     let lease = vips[vip].settings.lease
     vips[vip].holding = .held(generation: generation, until: lease.map { now + $0 })
     vips[vip].departure = .leave
-    vips[vip].renewal = lease.map { now + $0 / Self.renewalsPerLease }
+    vips[vip].renewal = lease.map { Self.renewal(of: $0, after: now) }
     vips[vip].listening.ask = nil
     vips[vip].listening.heldBackAt = nil
     vips[vip].defence = Defence()

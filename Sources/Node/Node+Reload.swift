@@ -47,7 +47,9 @@ extension Node {
 
   private mutating func layOutDeadlines() {
     var part = vips.count
+    checkedServices.removeAll(keepingCapacity: true)
     for service in services.indices {
+      for _ in services[service].backends { checkedServices.append(service) }
       services[service].firstPart = part
       part += services[service].backends.count
     }
@@ -133,7 +135,7 @@ extension Node {
       elect(vip: vip, .settings(router), at: now, emit)
     }
     if vips[vip].isHeld, old.lease != new.lease {
-      vips[vip].renewal = new.lease.map { now + $0 / Self.renewalsPerLease }
+      vips[vip].renewal = new.lease.map { Self.renewal(of: $0, after: now) }
       emit(.renew(vip: vip, generation: vips[vip].generation, lease: new.lease))
     }
     if case .held = vips[vip].holding {

@@ -68,7 +68,9 @@ extension Node {
   }
 
   mutating func checkTimer(part: Int, at now: Instant, _ emit: (Effect) -> Void) {
-    guard let service = services.lastIndex(where: { $0.firstPart <= part && !$0.backends.isEmpty }) else { return }
+    let place = part - (coordinationPart - checkedServices.count)
+    guard checkedServices.indices.contains(place) else { return }
+    let service = checkedServices[place]
     check(service: service, backend: part - services[service].firstPart, .timer, at: now, emit)
   }
 

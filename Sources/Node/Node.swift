@@ -38,6 +38,8 @@ public struct Node: Sendable {
   /// Which VIP's election a message is for.
   var routes = Routes()
   var coordinationPart: Int
+  /// The service of each part that belongs to a backend.
+  var checkedServices: [Int] = []
   var stopPart: Int
   /// The interfaces of the VIPs.
   var segments: [Segment]
@@ -67,6 +69,7 @@ public struct Node: Sendable {
     var part = settings.vips.count
     var states: [ServiceState] = []
     for service in settings.services {
+      for _ in service.backends { checkedServices.append(states.count) }
       states.append(ServiceState(service, firstPart: part, random: &random))
       part += service.backends.count
     }

@@ -61,7 +61,7 @@ struct ResumptionTests {
     var old = Bench(backends: ["app1", "app2"], check: check)
     old.give(.start)
     old.give(Bench.linkUp)
-    old.advance(by: .milliseconds(200))
+    old.advance(by: .seconds(1))
     for case .probe(let service, let backend, let probe) in old.take() {
       old.give(
         .check(

@@ -109,6 +109,18 @@ struct ChangeTests {
     #expect(proxy.service?.listen.count == 2)
   }
 
+  @Test func `A service that gets another name goes on at its port`() throws {
+    let backend = try Self.naming("x")
+    let proxy = try TestProxy(backend)
+    let old = try #require(proxy.service)
+    var renamed = old
+    renamed.name = "renamed"
+    proxy.engine.apply(try proxy.engine.prepare([nil, renamed]))
+    proxy.engine.remove(0, ifStill: old)
+    #expect(eventually { (try? proxy.client())?.text(1) == "x" })
+    #expect(proxy.engine.snapshot().map(\.name) == ["", "renamed"])
+  }
+
   @Test func `A place that is added is listened on, one that is left out is not`() throws {
     let backend = try Self.naming("x")
     let proxy = try TestProxy(backend)

@@ -22,8 +22,8 @@ extension VirtualRouter {
     let interval = ownInterval
     settings = new
     ownInterval = new.version.rounded(new.interval.nanoseconds)
-    // What an owner taught stays: it is that owner's interval.
-    if activeInterval == interval { activeInterval = ownInterval }
+    // What an owner taught stays until it teaches another: it is that owner's interval, also where it is the same as ours was.
+    if activeInterval == interval, state != .backup || owner == nil { activeInterval = ownInterval }
     priority = max(new.priority, 1)
     outgoing.change(to: new, priority: priority)
     switch state {

@@ -30,7 +30,10 @@ extension ProxyEngine {
   ///   changed, connections stay as they are and as long as they last; new ones follow the new settings.
   /// - Throws: where an address can't be bound, or a service can't be. Then everything is as before.
   public func prepare(_ wanted: [ProxyService?]) throws(ProxyError) -> Change {
-    let (present, slots) = state.withLock { state in (wanted.indices.map { state.service($0) }, state.editions.count) }
+    let (present, slots, ours) = state.withLock { state in
+      let all = state.places.indices.compactMap { state.service($0) }
+      return (wanted.indices.map { state.service($0) }, state.editions.count, Set(all.flatMap(\.listen)))
+    }
     let change = Change(wanted, [])
     for (place, service) in wanted.enumerated() {
       guard let service, service != present[place] else { continue }
@@ -40,7 +43,7 @@ extension ProxyEngine {
       let known = Set(present[place]?.listen ?? [])
       var opened = try ListenerSet(
         [(0, service, service.listen.filter { !known.contains($0) })], workers: crew.count, backlog: backlog,
-        inheriting: inheritance)
+        inheriting: inheritance, sharing: ours)
       change.installs.withLock {
         $0.append(Change.Install(place: place, service: service, listeners: opened.takeAll()))
       }

@@ -42,10 +42,12 @@ final class Member: Sendable {
 struct ListenerSet {
   private var shares: [[Listener]]
 
-  /// - Parameter wanted: for each service its slot, and where it shall listen.
+  /// - Parameters:
+  ///   - wanted: for each service its slot, and where it shall listen.
+  ///   - ours: where another service of this engine listens, which may be leaving: both listen until it is gone.
   init(
     _ wanted: [(slot: Int, service: ProxyService, places: [ProxyService.Listen])], workers: Int, backlog: Int,
-    inheriting inheritance: ProxyEngine.Inheritance? = nil
+    inheriting inheritance: ProxyEngine.Inheritance? = nil, sharing ours: Set<ProxyService.Listen> = []
   ) throws(ProxyError) {
     shares = Array(repeating: [], count: workers)
     do {
@@ -65,7 +67,9 @@ struct ListenerSet {
             continue
           }
           // Sharing would let two programs of one user split the connections. Alone, the kernel tells.
-          clinux_proxy_close(try ListenerSet.open(place, of: service, backlog: 1, share: false))
+          if !ours.contains(place) {
+            clinux_proxy_close(try ListenerSet.open(place, of: service, backlog: 1, share: false))
+          }
           for worker in 0..<workers {
             let descriptor = try ListenerSet.open(place, of: service, backlog: backlog, share: true)
             shares[worker].append(Listener(descriptor: descriptor, service: slot, place: place))

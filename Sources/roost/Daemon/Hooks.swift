@@ -7,16 +7,37 @@ import Telemetry
 
 /// Runs what has to end before a VIP is announced (`before-announcing`): each on a thread of its own, for it may take seconds, and a second
 /// VIP must not wait for the first one's.
-struct Hooks: Sendable {
+///
+/// One at a time for each VIP, and none for an ownership that is over when its turn comes: what a hook attaches elsewhere, the next owner's
+/// must not be followed by.
+final class Hooks: Sendable {
   let node: String
   let log: Log
+  private let turns = Mutex<[String: Turn]>([:])
 
-  /// - Parameter then: called on the hook's thread when it has ended: whether it succeeded.
-  func run(_ hook: Configuration.Hook, vip: String, addresses: [String], then: @escaping @Sendable (Bool) -> Void) {
+  init(node: String, log: Log) {
+    self.node = node
+    self.log = log
+  }
+
+  /// - Parameters:
+  ///   - isWanted: whether the ownership that it is for still is; asked when its turn comes.
+  ///   - then: called on the hook's thread when it has ended: whether it succeeded.
+  func run(
+    _ hook: Configuration.Hook, vip: String, addresses: [String], isWanted: @escaping @Sendable () -> Bool,
+    then: @escaping @Sendable (Bool) -> Void
+  ) {
+    let turn = turns.withLock { turns in
+      if let known = turns[vip] { return known }
+      let made = Turn()
+      turns[vip] = made
+      return made
+    }
     let list = addresses.map { "\"\($0)\"" }.joined(separator: ",")
     let input = Array("{\"node\":\"\(node)\",\"vip\":\"\(vip)\",\"addresses\":[\(list)]}\n".utf8)
     let work: @Sendable () -> Void = { [log] in
-      let outcome = Program.run(hook.command, input: input, until: Clock.now() + hook.timeout)
+      let outcome = turn.take { isWanted() ? Program.run(hook.command, input: input, until: Clock.now() + hook.timeout) : nil }
+      guard let outcome else { return then(false) }
       if case .ended(0, _) = outcome { return then(true) }
       log.write(.error, "vip \(vip): before-announcing \(hook.command[0]) \(outcome.words)", cause: "hook \(vip)")
       then(false)
@@ -39,4 +60,11 @@ extension Program.Outcome {
     case .notStarted(let error): "can't be started: \(error)"
     }
   }
+}
+
+/// One after the other.
+private final class Turn: Sendable {
+  private let mutex = Mutex(())
+
+  func take<Result: Sendable>(_ body: () -> Result) -> Result { mutex.withLock { _ in body() } }
 }

@@ -29,7 +29,14 @@ extension Loop {
 
     if let change = new.change { new.parts.proxy?.apply(change) }
     retireServices(of: old)
-    for vip in settings.vips.indices where isSame(vip) { proxyIndices[vip] = plan.proxyIndices(ofVIP: vip) }
+    for vip in settings.vips.indices where isSame(vip) {
+      proxyIndices[vip] = plan.proxyIndices(ofVIP: vip)
+      // Secrets, authentication and virtual MACs are not among the node's settings, so it says nothing of them.
+      elections.configure(vip, settings.vips[vip], plan)
+      if plan.addresses(ofVIP: vip, settings.vips[vip]) != old.addresses(ofVIP: vip, settings.vips[vip]) {
+        placesChanged = true
+      }
+    }
     // What is asked under the old numbers is answered to nobody; the node asks again.
     if plan.probes != old.probes {
       outstanding.removeAll(keepingCapacity: true)

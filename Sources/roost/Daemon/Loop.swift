@@ -360,8 +360,11 @@ final class Loop {
     }
     guard let hook = plan.vip(vip)?.beforeAnnouncing else { return done(true) }
     let (name, addresses) = (settings.vips[vip].name, settings.vips[vip].addresses)
-    parts.log.perform { [hooks = parts.hooks] in
-      hooks.run(hook, vip: name, addresses: addresses.map(\.description), then: done)
+    parts.log.perform { [hooks = parts.hooks, record] in
+      hooks.run(
+        hook, vip: name, addresses: addresses.map(\.description),
+        // Not granted yet, or still held.
+        isWanted: { record.lastGranted(vip) < generation || record.holds(vip, generation: generation) }, then: done)
     }
   }
 

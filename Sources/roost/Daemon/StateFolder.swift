@@ -27,13 +27,9 @@ final class StateFolder: Sendable {
     try Self.makeFolders(path)
     let file = path + "/daemon.pid"
     let descriptor = try Self.lockedFile(file, in: path)
-    let pid = Array("\(getpid())\n".utf8)
-    guard ftruncate(descriptor, 0) == 0, pwrite(descriptor, pid, pid.count, 0) == pid.count else {
-      let error = SystemError.last("write", file)
-      close(descriptor)
-      throw .system(error)
-    }
     lock = descriptor
+    // The lock is what counts; the number in it is for people. A full disk must not keep a node from starting.
+    claim()
   }
 
   /// The guardian's, locked for as long as it lives.
