@@ -143,6 +143,8 @@ extension AddressKeeper {
   /// The end: where nothing is held, nothing stays on this host.
   func dismantle() {
     guard heldAddresses.isEmpty else { return }
+    // That the table goes is no other program's doing: it is not put back, should this turn still hear of it.
+    firewall = AcceptTable()
     do throws(SystemError) {
       let outcome = try Sweeper(requests: requests).sweep(journal)
       for trouble in outcome.troubles { report(.journal(trouble)) }

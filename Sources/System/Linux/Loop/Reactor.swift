@@ -188,6 +188,7 @@ public final class Reactor {
         onWake()
         if count == 0 { break }
         dispatch(count)
+        if isStopping { break }
       }
       // An advert among them may have moved the deadline.
       if let due = deadline(), now >= due, !isStopping {
