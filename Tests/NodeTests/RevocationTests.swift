@@ -39,7 +39,8 @@ struct RevocationTests {
       other.addresses = [.v4(IPv4Address(10, 0, 0, 101))]
       other.election = .vrrp(
         VRRP.Settings(
-          id: 52, family: .ipv4, priority: 253, interval: .milliseconds(100), preempt: false, addresses: other.addresses))
+          id: 52, family: .ipv4, priority: 253, interval: .milliseconds(100), preempt: false, addresses: other.addresses
+        ))
       settings.vips.append(other)
     }
     bench.hear(priority: 255, id: 52)

@@ -180,7 +180,11 @@ final class Container {
       exec setsid bash -c "ip -o monitor address | while read line; do echo \\$EPOCHREALTIME \\$line; done" \
         > /share/addresses 2>&1 < /dev/null &
       """)
-    try wait("the watch") { self.script("pgrep -x -f \"ip -o monitor address\"").status == 0 }
+    // A process that runs may not listen yet: it does when it has seen this.
+    try wait("the watch") {
+      self.script("ip addr add 127.9.9.9/32 dev lo; ip addr del 127.9.9.9/32 dev lo; sleep 0.02")
+      return text(of: "\(self.folder)/share/addresses").contains(" 127.9.9.9/")
+    }
   }
 
   /// When the address went for the first time, of those that were watched; seconds since 1970.

@@ -49,6 +49,7 @@ struct UnitTests {
     let first = machine.daemon
     let killed = try machine.signal("KILL", to: first)
     try machine.wait("the address to go") { machine.removal(of: Self.vip) != nil }
+    try machine.wait("the address to be seen going") { machine.removal(of: Self.vip) != nil }
     let gone = try #require(machine.removal(of: Self.vip))
     print("kill -9 under systemd: the address was gone after \(milliseconds(gone - killed)) ms")
     try machine.wait("a new life") { machine.daemon > 0 && machine.daemon != first }
@@ -63,6 +64,7 @@ struct UnitTests {
     _ = try machine.signal("STOP", to: machine.guardian)
     let killed = machine.script("echo $EPOCHREALTIME; systemctl kill --signal=KILL roost.service").output
     try machine.wait("the address to go") { machine.removal(of: Self.vip) != nil }
+    try machine.wait("the address to be seen going") { machine.removal(of: Self.vip) != nil }
     let gone = try #require(machine.removal(of: Self.vip))
     if let killed = Double(killed.trimmed) {
       print("unit killed: the address was gone after \(milliseconds(gone - killed)) ms")
@@ -80,6 +82,7 @@ struct UnitTests {
     let first = machine.daemon
     let stopped = try machine.signal("STOP", to: first)
     try machine.wait("the address to go") { machine.removal(of: Self.vip) != nil }
+    try machine.wait("the address to be seen going") { machine.removal(of: Self.vip) != nil }
     let gone = try #require(machine.removal(of: Self.vip))
     print("SIGSTOP under systemd: the address was gone after \(milliseconds(gone - stopped)) ms")
     try machine.wait("a new life") { machine.daemon > 0 && machine.daemon != first }

@@ -147,6 +147,7 @@ struct UpgradeTests {
     #expect(machine.run(Container.installed, "upgrade").status == 1, "one at a time")
     try machine.watchAddresses()
     #expect(machine.run(Container.installed, "node", "standby").status == 0)
+    try machine.wait("the address to be seen going") { machine.removal(of: UnitTests.vip) != nil }
     let gone = try #require(machine.removal(of: UnitTests.vip))
     let ended = machine.script("ip netns exec client ss -tnH state established dst \(UnitTests.vip)").output.trimmed
     #expect(ended.isEmpty, "the clients know: \(ended)")

@@ -36,7 +36,9 @@ final class Hooks: Sendable {
     let list = addresses.map { "\"\($0)\"" }.joined(separator: ",")
     let input = Array("{\"node\":\"\(node)\",\"vip\":\"\(vip)\",\"addresses\":[\(list)]}\n".utf8)
     let work: @Sendable () -> Void = { [log] in
-      let outcome = turn.take { isWanted() ? Program.run(hook.command, input: input, until: Clock.now() + hook.timeout) : nil }
+      let outcome = turn.take {
+        isWanted() ? Program.run(hook.command, input: input, until: Clock.now() + hook.timeout) : nil
+      }
       guard let outcome else { return then(false) }
       if case .ended(0, _) = outcome { return then(true) }
       log.write(.error, "vip \(vip): before-announcing \(hook.command[0]) \(outcome.words)", cause: "hook \(vip)")
