@@ -128,3 +128,47 @@ struct `Authentication on a real link` {
     #expect(wasTaken, "\(forgery.words)")
   }
 }
+
+/// VRRP 3 alone: the draft knows no other.
+private let signed = [Setup.Families.ipv4, .ipv6].flatMap { families in
+  [Configuration.Peers.multicast, .unicast].flatMap { peers in
+    ["lb1", "lb2"].map { Setup(families: families, peers: peers, keepalived: $0, key: Array(0x40..<0x60)) }
+  }
+}
+
+@Suite(
+  .enabled(if: missing == nil, "\(missing ?? "")"),
+  .enabled(if: signingKeepalived != nil, "needs a keepalived that signs: ROOST_KEEPALIVED_HMAC=PROGRAM"))
+struct `Roost and a keepalived that signs` {
+  @Test(arguments: signed)
+  func `hear each other where both take only signed adverts`(setup: Setup) async throws {
+    let pair = try Pair(setup)
+    defer { pair.remove() }
+    try await pair.awaitLink()
+    try await pair.phase("start", owner: "lb1") {
+      for node in pair.machines.nodes { try pair.machines.startDaemon(node) }
+    }
+    try await pair.phase("stop", owner: "lb2") { pair.machines.signalDaemon("lb1", SIGTERM) }
+    try await pair.awaitEnd(of: "lb1")
+    // Who comes back has a new sequence, of which the other knows nothing.
+    try await pair.phase("return", owner: "lb1") { try pair.machines.startDaemon("lb1") }
+    try await pair.phase("death", owner: "lb2", alone: false) { try pair.kill("lb1") }
+    try await pair.revive("lb1")
+    try await pair.phase("return", owner: "lb1") { try pair.machines.startDaemon("lb1") }
+    print(pair.report)
+  }
+
+  /// What the other test shows is the signature's doing: with another key neither hears the other.
+  @Test func `do not hear each other where their keys differ`() async throws {
+    var setup = signed[0]
+    setup.keepalivedKey = Array(0x41..<0x61)
+    let pair = try Pair(setup)
+    defer { pair.remove() }
+    try await pair.awaitLink()
+    for node in pair.machines.nodes { try pair.machines.startDaemon(node) }
+    try await eventually("both own the VIP", seen: { pair.words }) { pair.owners == ["lb1", "lb2"] }
+    try await eventually("roost says why it does not listen", seen: { pair.words }) {
+      pair.log(setup.roost).contains("signature")
+    }
+  }
+}

@@ -46,7 +46,13 @@ final class Pair {
     folder = "/tmp/roost-interop-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     let file = "\(folder)/roost.yaml"
-    try Data(setup.yaml(vips: setup.vips, milliseconds: setup.milliseconds).utf8).write(to: URL(filePath: file))
+    let keyFile = setup.key == nil ? nil : "\(folder)/key"
+    if let key = setup.key, let keyFile {
+      try Data(key).write(to: URL(filePath: keyFile))
+      chmod(keyFile, 0o600)
+    }
+    try Data(setup.yaml(vips: setup.vips, milliseconds: setup.milliseconds, keyFile: keyFile).utf8)
+      .write(to: URL(filePath: file))
     // What keepalived's own configuration is made from.
     let reading = Configuration.read(
       text: setup.yaml(
@@ -55,9 +61,10 @@ final class Pair {
     let value = try #require(reading.configuration, "\(reading.mistakes.text())")
     cluster = try Cluster(value, in: "\(folder)/labs", kind: .run)
     var programs = Programs(roost: roostProgram, helper: [])
-    if let line = setup.withoutLine, let keepalived = programs.keepalived {
-      let script =
-        "#!/bin/sh\nsed -i '/\(line)/d' '\(cluster.folder.hostFolder(setup.keepalived))/keepalived.conf'\nexec \(keepalived) \"$@\"\n"
+    if setup.key != nil, let signingKeepalived { programs.keepalived = signingKeepalived }
+    if let edit = setup.editOfKeepalived, let keepalived = programs.keepalived {
+      let file = "\(cluster.folder.hostFolder(setup.keepalived))/keepalived.conf"
+      let script = "#!/bin/sh\nsed -i '\(edit)' '\(file)'\nexec \(keepalived) \"$@\"\n"
       programs.keepalived = "\(folder)/keepalived"
       // Written by a child: a descriptor of ours might be in another test's child just now, and a file that is being written
       // can't be executed.

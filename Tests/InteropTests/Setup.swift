@@ -28,6 +28,10 @@ struct Setup: Sendable, CustomTestStringConvertible {
   var electsOverIPv6 = false
   /// A line of the configuration that the lab writes for keepalived, to be left out.
   var withoutLine: String?
+  /// Both sign their adverts with this key, number 1, and take no others.
+  var key: [UInt8]?
+  /// Where keepalived's own is another one.
+  var keepalivedKey: [UInt8]?
 
   var roost: String { keepalived == "lb1" ? "lb2" : "lb1" }
 
@@ -40,8 +44,17 @@ struct Setup: Sendable, CustomTestStringConvertible {
     }
     if let checksum { words += ", checksum: \(checksum)" }
     if let withoutLine { words += ", keepalived without \(withoutLine)" }
+    if key != nil { words += ", signed" }
     if let keepalivedMilliseconds { words += ", roost \(milliseconds) ms, keepalived \(keepalivedMilliseconds) ms" }
     return words
+  }
+
+  /// What sed(1) makes of the configuration that the lab writes for keepalived.
+  var editOfKeepalived: String? {
+    if let withoutLine { return "/\(withoutLine)/d" }
+    guard let key = keepalivedKey ?? key else { return nil }
+    let digits = key.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+    return "/virtual_router_id/a auth_hmac {\\n key 1 hex:\(digits)\\n active_key 1\\n mode enforce\\n }"
   }
 
   var vips: [IPAddress] { addresses(host: 0x64) }
@@ -56,11 +69,13 @@ struct Setup: Sendable, CustomTestStringConvertible {
     return list
   }
 
-  func yaml(vips: [IPAddress], milliseconds: Int) -> String {
+  /// - Parameter keyFile: where the key is that adverts are signed with.
+  func yaml(vips: [IPAddress], milliseconds: Int, keyFile: String? = nil) -> String {
     func list(_ addresses: [IPAddress]) -> String { "[" + addresses.map { "\"\($0)\"" }.joined(separator: ", ") + "]" }
     var vrrp = "id: 51, version: \(version), interval: \(milliseconds)ms, peers: \(peers.rawValue)"
     if electsOverIPv6 { vrrp += ", family: ipv6" }
     if let checksum { vrrp += ", checksum: \(checksum)" }
+    if let keyFile { vrrp += ", auth: { mode: enforce, keys: { 1: \(keyFile) } }" }
     return """
       cluster:
         nodes:
@@ -82,6 +97,10 @@ let missing: String? = {
   let programs = ["keepalived", "tshark", "dumpcap"].filter { Command.find($0) == nil }
   return programs.isEmpty ? nil : "needs \(programs.joined(separator: ", ")): apt-get install keepalived tshark"
 }()
+
+/// A keepalived that signs adverts as draft-cassen-vrrp-auth-hmac-00 says (after 2.3.4), as it is named by the environment; Debian 12's
+/// does not.
+let signingKeepalived = getenv("ROOST_KEEPALIVED_HMAC").map { String(cString: $0) }
 
 /// The daemon as it was built beside the tests.
 let roostProgram: String = {
