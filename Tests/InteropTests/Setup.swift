@@ -98,8 +98,7 @@ let missing: String? = {
   return programs.isEmpty ? nil : "needs \(programs.joined(separator: ", ")): apt-get install keepalived tshark"
 }()
 
-/// A keepalived that signs adverts as draft-cassen-vrrp-auth-hmac-00 says (after 2.3.4), as it is named by the environment; Debian 12's
-/// does not.
+/// A keepalived that signs adverts as draft-cassen-vrrp-auth-hmac-00 says, as it is named by the environment; Debian 12's does not.
 let signingKeepalived = getenv("ROOST_KEEPALIVED_HMAC").map { String(cString: $0) }
 
 /// The daemon as it was built beside the tests.
