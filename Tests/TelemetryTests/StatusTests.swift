@@ -138,8 +138,8 @@ private let report = StatusReport(
 
 @Test(
   arguments: [
-    (0.3, 0.1, 5000.0, "0.3 ms ahead, ± 0.1 ms", false), (-2600, 0.2, 5000, "2.6 s behind, ± 0.2 ms", true),
-    (1e300, .nan, 5000, "100000 d 0 h ahead, ± 0 ms", true), (-2600, 0.2, nil, "2.6 s behind, ± 0.2 ms", false),
+    (0.3, 0.1, 5000.0, "0.3 ms (± 0.1 ms) ahead", false), (-2600, 0.2, 5000, "2.6 s (± 0.2 ms) behind", true),
+    (1e300, .nan, 5000, "100000 d 0 h (± 0 ms) ahead", true), (-2600, 0.2, nil, "2.6 s (± 0.2 ms) behind", false),
   ] as [(Double, Double, Double?, String, Bool)])
 func `a peer's clock is shown, and what it may lead to`(
   ahead: Double, error: Double, window: Double?, words: String, isTooFar: Bool

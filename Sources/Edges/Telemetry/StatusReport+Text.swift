@@ -113,13 +113,13 @@ extension StatusReport {
 }
 
 extension StatusReport.Peer {
-  /// "0.3 ms ahead, ± 0.1 ms"; nil where nothing is known of its clock.
+  /// "0.3 ms (± 0.1 ms) ahead"; nil where nothing is known of its clock.
   public var clockWords: String? {
     guard let ahead = clock_ahead_ms else { return nil }
     let offset = Duration(said: ahead)
     let way = offset < .zero ? "behind" : "ahead"
-    let error = clock_error_ms.map { ", ± \(Duration(said: $0).words)" } ?? ""
-    return "\((offset < .zero ? .zero - offset : offset).words) \(way)\(error)"
+    let error = clock_error_ms.map { " (± \(Duration(said: $0).words))" } ?? ""
+    return "\((offset < .zero ? .zero - offset : offset).words)\(error) \(way)"
   }
 
   /// How much of what clocks may differ it does: 1 is where its adverts are refused. Nil where nothing depends on it, or nothing is known.
