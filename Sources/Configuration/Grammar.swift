@@ -127,8 +127,16 @@ enum Grammar {
         "peers", .scalar(.choice(["multicast", "unicast"])), default: .string("multicast"),
         "To whom adverts go; unicast: from and to the first address of each node, for networks without multicast."),
       Key(
-        "family", .scalar(.choice(["ipv4", "ipv6"], later: ["both"])),
-        "Over which family adverts are sent; ipv4 if the VIP has an IPv4 address, if absent."),
+        "family",
+        .scalar(
+          .choice(
+            ["ipv4", "ipv6"],
+            instead: [
+              "both":
+                "for an election in each family write two VIPs, one with the IPv4 and one with the IPv6 addresses, and let them move as one: `groups: { web: [web4, web6] }`; a service then names one of them, so it is written twice (examples/both-families.yaml)"
+            ])),
+        "Over which family adverts are sent; ipv4 if the VIP has an IPv4 address, if absent. The VIP's addresses of both families move with it. Neighbours that need an election in each family: two VIPs and a group of them."
+      ),
       Key(
         "accept", .scalar(.boolean), default: .bool(true),
         "Whether the owner answers packets to the VIP itself (Accept_Mode); false for a VIP that is only a gateway."),

@@ -57,11 +57,13 @@ extension ScalarKind {
   }
 
   /// One of some words, or of some that a later version will know. YAML 1.1 reads a bare off as false, and editors may do so.
-  static func choice(_ words: [String], later: [String] = []) -> ScalarKind {
+  /// - Parameter instead: words that people look for and that are written in another way; with how.
+  static func choice(_ words: [String], later: [String] = [], instead: [String: String] = [:]) -> ScalarKind {
     let expected = words.count == 1 ? "'\(words[0])'" : "one of " + words.joined(separator: ", ")
     let schema = words.map { JSON.string($0) } + (words.contains("off") ? [.bool(false)] : [])
     return ScalarKind(expected: expected, schema: [("enum", .array(schema))]) { text in
       if words.contains(text) { return nil }
+      if let way = instead[text] { return Problem("'\(text)' is not available here", way) }
       if later.contains(text) { return Problem("'\(text)' is not available in this version", "use \(list(words))") }
       return Problem("expected \(expected), found \(quoted(text))", didYouMean(text, among: words))
     }

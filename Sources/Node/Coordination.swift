@@ -21,6 +21,8 @@ public struct Coordination: Sendable {
   var promises: [Promise] = []
   /// Hand-overs that were asked for here and are another node's to do.
   var requests: [MoveRequest] = []
+  /// VIPs that more than one node owns, or seems to.
+  var contests: [Contest] = []
   /// What every peer was told last of this node's VIPs, and when.
   var told: [PeerMessage.VIPReport] = []
   var toldAt: Instant?
@@ -112,6 +114,7 @@ public struct Coordination: Sendable {
       return peer
     }
     standings = new.vips.indices.map { kept[$0] ? standings[$0] : Standing() }
+    contests.removeAll { !kept.indices.contains($0.vip) || !kept[$0.vip] || new.vips[$0.vip].isVacant }
     arrange(new)
     isDirty = true
   }
@@ -122,6 +125,7 @@ public struct Coordination: Sendable {
     for handOver in handOvers { deadline = earlier(deadline, handOver.until) }
     for promise in promises { deadline = earlier(deadline, promise.until) }
     for request in requests { deadline = earlier(deadline, request.until) }
+    for contest in contests { deadline = earlier(deadline, contest.due) }
     deadline = earlier(deadline, tellAt)
     if case .leaving(_, let until) = standby { deadline = earlier(deadline, until) }
     return deadline

@@ -45,6 +45,8 @@ public enum CommandAnswer: Sendable, Hashable {
   case done
   /// To that node; `vacant` is how long nobody owned the VIP as the old owner saw it, an upper bound.
   case moved(to: String, vacant: Duration?)
+  /// There was nothing to do: that node owns the VIP.
+  case already(String)
   /// Why not, in words.
   case refused(String)
 }

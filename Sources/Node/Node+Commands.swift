@@ -40,23 +40,31 @@ extension Node {
     func refuse(_ why: String) { emit(.answer(ticket: ticket, .refused(why))) }
     guard vips.indices.contains(vip), !vips[vip].settings.isVacant else { return refuse("there is no such VIP") }
     let name = vips[vip].settings.name
-    guard vips[vip].hasElection else { return refuse("\(name) has a fixed owner") }
+    // Where it takes no part itself it asks the owner all the same.
+    if case .fixed(owner: true) = vips[vip].settings.election {
+      return refuse("\(settings.name) is the fixed owner of \(name) (election: static): no other node can have it")
+    }
     if case .peer(let peer) = target, !coordination.peers.indices.contains(peer) {
       return refuse("there is no such node")
     }
 
     if vips[vip].machine.state == .active {
       switch target {
-      case .thisNode: refuse("\(settings.name) owns \(name) already")
+      case .thisNode: emit(.answer(ticket: ticket, .already(settings.name)))
       case .best: beginHandOver(vip, to: nil, move: nextMove(), origin: .ticket(ticket), at: now, emit)
       case .peer(let peer): beginHandOver(vip, to: peer, move: nextMove(), origin: .ticket(ticket), at: now, emit)
       }
       return
     }
     guard let owner = coordination.peers.indices.first(where: { coordination.peers[$0].owns(vip) }) else {
-      return refuse("no node that this one has a link to owns \(name): ask on its owner")
+      return refuse(unknownOwner(of: vip))
     }
-    if target == .peer(owner) { return refuse("\(coordination.peers[owner].name) owns \(name) already") }
+    if target == .peer(owner) {
+      return emit(.answer(ticket: ticket, .already(coordination.peers[owner].name)))
+    }
+    if target == .thisNode, coordination.standby != .no {
+      return refuse("\(settings.name) is in standby: `roost node resume` ends that")
+    }
     guard coordination.requests.count < Self.mostRequests else { return refuse("too many moves are asked for already") }
     let to: String? =
       switch target {
@@ -71,6 +79,22 @@ extension Node {
     emit(.tell(peer: owner, .moveRequest(vip: name, to: to, move: move)))
   }
 
+  /// Why the owner can't be asked.
+  private func unknownOwner(of vip: Int) -> String {
+    let name = vips[vip].settings.name
+    if coordination.peers.allSatisfy({ $0.name.isEmpty }) {
+      return
+        "\(settings.name) does not own \(name), and can't ask who does: without cluster.secret there is no peer link"
+    }
+    let unlinked = coordination.peers.filter { !$0.isUp && !$0.name.isEmpty }.map(\.name)
+    guard !unlinked.isEmpty else {
+      return "no node owns \(name) now, so there is nothing to move: `roost status` on each node says why it doesn't"
+    }
+    return
+      "no node that \(settings.name) has a link to owns \(name), and there is no link to \(unlinked.joined(separator: ", ")): "
+      + "`roost status` says why; or ask on the owner itself"
+  }
+
   private mutating func nextMove() -> UInt64 { coordination.random.next() }
 
   /// A person asked for it on another node.
@@ -83,8 +107,12 @@ extension Node {
     guard let vip = settings.vip(named: name) else {
       return answer(origin, move: move, refusing: "\(settings.name) has no VIP \(name)", emit)
     }
-    if node == settings.name {
-      return answer(origin, move: move, refusing: "\(settings.name) owns \(name) already", emit)
+    if node == settings.name, vips[vip].machine.state == .active {
+      // Asked by one who did not know yet: it is as it was wished.
+      if coordination.peers.indices.contains(peer), coordination.peers[peer].isUp {
+        emit(.tell(peer: peer, .moveEnded(move: move, error: nil, vacant: nil)))
+      }
+      return
     }
     let target = node.map { settings.peer(named: $0) }
     if let node, target == .some(nil) {

@@ -67,7 +67,7 @@ extension Node {
   /// Why this node is not ready to take a VIP from that peer.
   private func unreadiness(_ vip: Int, for peer: Int, at now: Instant) -> String? {
     if phase != .running { return "it is \(phase == .idle ? "starting" : "stopping")" }
-    if coordination.standby != .no { return "it is in standby" }
+    if coordination.standby != .no { return "it is in standby (`roost node resume` there ends that)" }
     if let obstacle = obstacle(vip, at: now) { return obstacle }
     guard vips[vip].machine.state != .initialize else {
       return "it does not take part in the election"

@@ -78,6 +78,7 @@ extension Node {
   ) {
     let moving = companions(of: vip)
     if let why = hindrance(moving) { return answer(origin, move: move, refusing: why, emit) }
+    let isNamed = target != nil
     guard let target = target ?? successor(of: moving) else {
       let why = coordination.peers.indices.compactMap { peer in
         moving.compactMap { reluctance(of: peer, for: $0) }.first
@@ -86,7 +87,9 @@ extension Node {
       return answer(origin, move: move, refusing: "no node can take it: \(reasons)", emit)
     }
     for vip in moving {
-      if let why = reluctance(of: target, for: vip) { return answer(origin, move: move, refusing: why, emit) }
+      // One that takes no part now is asked all the same, where it was named: it alone knows why, and says it.
+      guard let why = reluctance(of: target, for: vip), !isNamed || !canTell(target, of: vip) else { continue }
+      return answer(origin, move: move, refusing: why, emit)
     }
     var awaited: [Awaited] = []
     for peer in coordination.peers.indices where coordination.peers[peer].isUp && peer != target {
@@ -109,13 +112,21 @@ extension Node {
     coordination.isDirty = true
   }
 
+  /// Whether a peer can be asked why it can't take a VIP.
+  private func canTell(_ peer: Int, of vip: Int) -> Bool {
+    guard coordination.peers[peer].isUp, coordination.peers[peer].vips.indices.contains(vip),
+      let report = coordination.peers[peer].vips[vip]
+    else { return false }
+    return report.priority > 0
+  }
+
   /// Why this node can't hand these VIPs over.
   private func hindrance(_ moving: [Int]) -> String? {
     if phase != .running { return "\(settings.name) is \(phase == .idle ? "starting" : "stopping")" }
     if coordination.standby != .no { return "\(settings.name) goes to standby" }
     for vip in moving {
       let name = vips[vip].settings.name
-      if !vips[vip].hasElection { return "\(name) has a fixed owner" }
+      if !vips[vip].hasElection { return "\(name) has a fixed owner (election: static)" }
       if let pending = coordination.handOvers.first(where: { $0.vips.contains(vip) }) {
         return "\(name) is being handed over to \(coordination.peers[pending.target].name) already"
       }

@@ -96,6 +96,7 @@ extension Node {
   ) {
     endWarmUp(vip: vip, hearing: envelope, at: now, emit)
     let accepted = vips[vip].machine.counters.accepted
+    let losing = vips[vip].machine.counters.losing
     var outcomes: [VirtualRouter.Output] = []
     vips[vip].machine.receive(message, in: envelope, at: now) { output in
       if case .transmit(let message, let destination) = output {
@@ -107,6 +108,9 @@ extension Node {
     for outcome in outcomes { elected(outcome, vip: vip, at: now, emit) }
     if settings.hasWitnesses, vips[vip].machine.counters.accepted != accepted { heard(vip: vip, at: now, emit) }
     heardAdvert(vip, at: now, emit)
+    if vips[vip].machine.counters.losing != losing, vips[vip].machine.state == .active {
+      heardRival(vip, from: envelope.source, at: now, emit)
+    }
     rearm(vip)
   }
 

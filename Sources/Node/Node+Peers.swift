@@ -22,6 +22,7 @@ extension Node {
     while coordination.isDirty || !changedVIPs.isEmpty || !changedServices.isEmpty, passes > 0 {
       passes -= 1
       coordination.isDirty = false
+      for vip in changedVIPs { ownersChanged(of: vip, at: now, emit) }
       changedVIPs.removeAll(keepingCapacity: true)
       changedServices.removeAll(keepingCapacity: true)
       settleOnce(at: now, emit)
@@ -74,6 +75,7 @@ extension Node {
     handOversDue(at: now, emit)
     requestsDue(at: now, emit)
     standbyDue(at: now, emit)
+    contestsDue(at: now, emit)
     coordination.isDirty = true
   }
 
@@ -206,14 +208,19 @@ extension Node {
   /// Why a peer can't take a VIP, as far as this node knows; nil where it may.
   func reluctance(of peer: Int, for vip: Int) -> String? {
     let status = coordination.peers[peer]
-    guard status.isUp else { return "there is no link to \(status.name)" }
+    let name = vips[vip].settings.name
+    guard status.isUp else {
+      return
+        "there is no peer link to \(status.name), which has to say that it is ready: `roost status` says why it is down"
+    }
     guard status.vips.indices.contains(vip), let report = status.vips[vip] else {
-      return "\(status.name) does not know \(vips[vip].settings.name)"
+      return "\(status.name) does not know \(name): has it the same configuration? (`roost reload` there)"
     }
-    guard report.isEligible, report.state == .backup, report.priority > 0 else {
-      return "\(status.name) is not ready for \(report.name) (it is in \(report.state))"
-    }
-    return nil
+    if report.isEligible, report.state == .backup, report.priority > 0 { return nil }
+    // A node without a priority holds no election for it.
+    if report.priority == 0 { return "\(status.name) never owns \(name): it is not in its `prefer`" }
+    return
+      "\(status.name) can't own \(name) now (it is in state \(report.state)): `roost status` there says why"
   }
 
   /// Says something to every peer that can hear it.
@@ -260,6 +267,7 @@ extension Node {
       coordination.peers[peer].vips[vip] = nil
       if coordination.standings[vip].namedBy == peer { forgetNaming(vip, at: now, emit) }
       if coordination.standings[vip].comingMove?.owner == peer { coordination.standings[vip].comingMove = nil }
+      ownersChanged(of: vip, at: now, emit)
     }
     handOversLost(with: peer, at: now, emit)
   }
@@ -307,6 +315,7 @@ extension Node {
       if owns, let namer = coordination.standings[vip].namedBy, namer != peer { forgetNaming(vip, at: now, emit) }
       // The node that this one leaves the VIP to has it no longer.
       if owned, !owns, coordination.standings[vip].leftAlone?.peer == peer { forgetLeftAlone(vip, at: now, emit) }
+      if owns || owned { ownersChanged(of: vip, at: now, emit) }
       // It may have spoken to the neighbours last, and its last advert, which is answered so, may be lost.
       if owned, !owns, vips[vip].machine.state == .active { announce(vip: vip, emit) }
     }

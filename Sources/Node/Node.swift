@@ -17,6 +17,7 @@ import Wire
 /// - `Node+Reload.swift`: other settings, by difference.
 /// - `Node+Tracking.swift`, `Node+Groups.swift`: what else decides whether this node may own a VIP, and how much it is preferred.
 /// - `Node+Resumption.swift`: one process goes on in the place of another.
+/// - `Node+SplitBrain.swift`: more than one node owns a VIP.
 /// - `Node+Peers.swift`, `Node+HandOver.swift`, `Node+Commands.swift`: what nodes tell each other, and what people ask.
 public struct Node: Sendable {
   public enum Phase: Sendable, Hashable { case idle, running, stopping, stopped }

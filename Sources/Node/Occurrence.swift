@@ -37,6 +37,10 @@ public enum Occurrence: Sendable, Hashable {
   /// It is done. Nobody owned it for `vacant` at most; nil where the target did not say.
   case handedOver(vip: Int, to: String, vacant: Duration?)
   case handOverFailed(vip: Int, to: String, reason: String)
+  /// More than one node owns the VIP; said once until it is over. `isHeard`: this node is one of them, and hears the other's adverts.
+  case splitBrain(vip: Int, owners: [SplitBrain.Owner], isHeard: Bool)
+  /// One owns it again, or none.
+  case splitBrainOver(vip: Int, lasted: Duration)
   /// This node leaves every election, as a person asked; or takes part again.
   case standby
   case resumed

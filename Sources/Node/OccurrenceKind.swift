@@ -17,6 +17,9 @@ extension Occurrence {
     case hookFailed = "hook-failed"
     /// A hand-over began, ended, or failed.
     case move
+    /// More than one node owns the VIP; and no longer.
+    case splitBrain = "split-brain"
+    case splitBrainOver = "split-brain-over"
     // Backends and services.
     case backendUp = "backend-up"
     case backendDown = "backend-down"

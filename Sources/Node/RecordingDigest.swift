@@ -73,6 +73,9 @@ public struct EffectDigest: Sendable, Hashable {
     case .refused(let why):
       add(2)
       text(why)
+    case .already(let node):
+      add(3)
+      text(node)
     }
   }
 
@@ -127,6 +130,13 @@ public struct EffectDigest: Sendable, Hashable {
       kind(46, vip)
       text(to)
       text(reason)
+    case .splitBrain(let vip, let owners, let isHeard):
+      kind(49, vip)
+      add(isHeard ? 1 : 0)
+      for owner in owners { text("\(owner)") }
+    case .splitBrainOver(let vip, let lasted):
+      kind(50, vip)
+      number(UInt64(bitPattern: lasted.nanoseconds))
     case .standby: kind(47, 0)
     case .resumed: kind(48, 0)
     case .revoked(let vip): kind(29, vip)

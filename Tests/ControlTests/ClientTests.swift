@@ -1,3 +1,4 @@
+import Basis
 import Control
 import Glibc
 import Linux
@@ -100,3 +101,49 @@ func `another user is refused, and told what to do`() throws {
 
 /// Glibc's module leaves <sys/fsuid.h> out.
 @_silgen_name("setfsuid") private func becomeStranger(_ user: uid_t) -> Int32
+
+@Test(arguments: [true, false])
+func `a request ends as soon as nobody reads its answer any more`(isPipe: Bool) throws {
+  let folder = Folder()
+  let path = folder.socket
+  // Listens, and never answers.
+  let listener = bareListener(path)
+  defer { close(listener) }
+  var ends: [Int32] = [-1, -1]
+  if isPipe {
+    try #require(pipe(&ends) == 0)
+  } else {
+    try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0)
+  }
+  let (reader, writer) = (ends[0], ends[1])
+  defer { close(writer) }
+  var client = ControlClient(path: path, timeout: .seconds(60))
+  client.output = writer
+  let closer = try Thread.start(named: "closer") {
+    usleep(50_000)
+    close(reader)
+  }
+  defer { closer.join() }
+  let started = Clock.now()
+  #expect(throws: ControlError.unread) { try client.request("GET", "/events") }
+  #expect(Clock.now() - started < .seconds(40))
+}
+
+@Test func `an output that is read, or is a file, changes nothing`() throws {
+  let folder = Folder()
+  let path = folder.socket
+  let listener = bareListener(path)
+  defer { close(listener) }
+  var ends: [Int32] = [-1, -1]
+  try #require(pipe(&ends) == 0)
+  defer { for end in ends { close(end) } }
+  let file = open("/dev/null", O_WRONLY)
+  defer { close(file) }
+  for output in [ends[1], file] {
+    var client = ControlClient(path: path, timeout: .milliseconds(100))
+    client.output = output
+    #expect(throws: ControlError.timedOut(path: path, after: .milliseconds(100))) {
+      try client.request("GET", "/events")
+    }
+  }
+}

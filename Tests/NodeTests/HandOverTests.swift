@@ -126,23 +126,84 @@ struct HandOverTests {
     let cluster = Self.settled()
     cluster.unlink(0, 1)
     move(cluster, to: .peer(0))
-    #expect(cluster.answer(to: 7) == .refused("there is no link to lb2"))
+    #expect(
+      cluster.answer(to: 7)
+        == .refused(
+          "there is no peer link to lb2, which has to say that it is ready: `roost status` says why it is down"))
     move(cluster, on: 1, ticket: 8)
-    #expect(cluster.answer(to: 8) == .refused("no node that this one has a link to owns vip0: ask on its owner"))
+    #expect(
+      cluster.answer(to: 8)
+        == .refused(
+          "no node that lb2 has a link to owns vip0, and there is no link to lb1: `roost status` says why; or ask on the owner itself"
+        ))
     cluster.run(for: .seconds(5))
     #expect(cluster.owners() == [0])
     #expect(cluster.takes() == 0)
   }
 
-  @Test func `to itself, to nobody, of a VIP that is not there, or twice at once: refused`() {
+  @Test func `to the node that owns it: it is as it was wished, wherever that is asked`() {
+    let cluster = Self.settled(nodes: 3)
+    move(cluster, to: .thisNode, ticket: 1)
+    #expect(cluster.answer(to: 1) == .already("lb1"))
+    move(cluster, on: 2, to: .peer(cluster.peer(0, of: 2)!), ticket: 2)
+    #expect(cluster.answer(to: 2) == .already("lb1"))
+    // One that doesn't know yet that it is the owner's own node asks for what is so already.
+    cluster.give(.peer(cluster.peer(1, of: 0)!, .said(.moveRequest(vip: "vip0", to: "lb1", move: 9))), to: 0)
+    #expect(cluster.words(from: 0).contains(.moveEnded(move: 9, error: nil, vacant: nil)))
+    cluster.run(for: .seconds(1))
+    #expect(cluster.owners() == [0] && cluster.takes() == 0)
+    #expect(!cluster.effects.contains { if case .report(.handOver) = $0.effect { true } else { false } })
+  }
+
+  @Test func `a target that can't have it is asked, and says itself why not`() {
+    let cluster = Cluster(nodes: 3) { _, settings in
+      settings.trackers = [TrackerSettings(name: "uplink", source: .external)]
+      settings.vips[0].tracks = [.init(tracker: 0, consequence: .forbid)]
+    }
+    cluster.run(for: .seconds(1))
+    cluster.give(.command(.standby, ticket: 1), to: 1)
+    cluster.give(.track(tracker: 0, .bad("eth1 is down")), to: 2)
+    cluster.run(for: .milliseconds(100))
+    for (ticket, node, word) in [(2, 1, "lb2: it is in standby"), (3, 2, "eth1 is down")] as [(UInt64, Int, String)] {
+      move(cluster, to: .peer(cluster.peer(node, of: 0)!), ticket: ticket)
+      cluster.run(for: .milliseconds(10))
+      if case .refused(let why) = cluster.answer(to: ticket) {
+        #expect(why.contains(word))
+      } else {
+        Issue.record("\(String(describing: cluster.answer(to: ticket)))")
+      }
+      // Asked there, it is the same.
+      move(cluster, on: node, to: .thisNode, ticket: ticket + 10)
+      cluster.run(for: .milliseconds(10))
+      if case .refused = cluster.answer(to: ticket + 10) {} else { Issue.record("it was not refused") }
+    }
+    cluster.run(for: .seconds(2))
+    #expect(cluster.owners() == [0] && cluster.shared[0] == .zero)
+  }
+
+  @Test func `a node that is not preferred never owns it: that is said, and it may still ask for others`() {
+    let cluster = Cluster(nodes: 3) { index, settings in
+      if index == 2 { settings.vips[0].election = .fixed(owner: false) }
+    }
+    cluster.run(for: .seconds(1))
+    move(cluster, to: .peer(cluster.peer(2, of: 0)!), ticket: 1)
+    #expect(cluster.answer(to: 1) == .refused("lb3 never owns vip0: it is not in its `prefer`"))
+    move(cluster, on: 2, to: .peer(cluster.peer(1, of: 2)!), ticket: 2)
+    cluster.run(for: .milliseconds(20))
+    if case .moved("lb2", _) = cluster.answer(to: 2) {
+    } else {
+      Issue.record("\(String(describing: cluster.answer(to: 2)))")
+    }
+    #expect(cluster.owners() == [1])
+  }
+
+  @Test func `to nobody, of a VIP that is not there, or twice at once: refused`() {
     let cluster = Self.settled(backends: ["app1"], drain: .seconds(1))
     cluster.connectionsLast = .seconds(1)
-    move(cluster, to: .thisNode, ticket: 1)
     move(cluster, to: .peer(9), ticket: 2)
     cluster.give(.command(.move(vip: 4, to: .best), ticket: 3), to: 0)
     move(cluster, ticket: 4)
     move(cluster, ticket: 5)
-    #expect(cluster.answer(to: 1) == .refused("lb1 owns vip0 already"))
     #expect(cluster.answer(to: 2) == .refused("there is no such node"))
     #expect(cluster.answer(to: 3) == .refused("there is no such VIP"))
     #expect(cluster.answer(to: 4) == nil)

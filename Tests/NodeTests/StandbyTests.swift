@@ -28,7 +28,7 @@ struct StandbyTests {
     cluster.give(.command(.standby, ticket: 1), to: 1)
     #expect(cluster.answer(to: 1) == .done)
     cluster.give(.command(.move(vip: 0, to: .best), ticket: 2), to: 0)
-    if case .refused(let why) = cluster.answer(to: 2) { #expect(why.contains("lb2 is not ready")) }
+    if case .refused(let why) = cluster.answer(to: 2) { #expect(why.contains("lb2 can't own vip0 now")) }
     cluster.kill(0)
     cluster.run(for: .seconds(5))
     #expect(cluster.owners() == [])

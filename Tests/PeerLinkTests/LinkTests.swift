@@ -120,4 +120,28 @@ import Testing
     defer { one.link.stop() }
     eventually("up") { one.isUp() && two.isUp() }
   }
+
+  @Test func `Each knows how far the other's clock is from its own, and says it once where that is too far`() throws {
+    let cluster = Cluster()
+    var strict = cluster.settings(1)
+    // One machine has one clock, so only a limit below nothing is passed.
+    strict.clockLimit = .seconds(-1)
+    let one = try Node(strict)
+    defer { one.link.stop() }
+    var lenient = cluster.settings(2)
+    lenient.clockLimit = .seconds(2)
+    let two = try Node(lenient)
+    defer { two.link.stop() }
+    eventually("measured") { one.link.snapshot()[0].clock != nil && two.link.snapshot()[0].clock != nil }
+    let clock = try #require(one.link.snapshot()[0].clock)
+    // The truth is zero.
+    #expect(clock.offset <= clock.error + .milliseconds(1) && clock.offset >= .zero - clock.error - .milliseconds(1))
+    eventually("told") { !one.clocks.isEmpty }
+    let pings = one.link.snapshot()[0].bytesIn
+    eventually("asked again and again") { one.link.snapshot()[0].bytesIn > pings + 100 }
+    #expect(one.clocks == [true] && two.clocks.isEmpty)
+    strict.clockLimit = .seconds(2)
+    one.link.replace(strict)
+    eventually("told that it is over") { one.clocks == [true, false] }
+  }
 }

@@ -74,6 +74,9 @@ final class Node: Sendable {
     }
   }
 
+  /// What was said of the peer's clock: whether it is too far off.
+  var clocks: [Bool] { reports.compactMap { if case .clock(_, _, let isTooFar) = $0 { isTooFar } else { nil } } }
+
   private final class Reports: Sendable {
     private let reports = Mutex<[PeerLinkReport]>([])
     func add(_ report: PeerLinkReport) { reports.withLock { $0.append(report) } }

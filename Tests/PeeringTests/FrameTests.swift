@@ -5,7 +5,7 @@ import Testing
 private let samples: [PeerFrame] = [
   .hello(
     Hello(node: "lb1", software: "0.2.0", configuration: "0123456789abcdef", life: .max, advertKeys: [7, 255])),
-  .ping(1), .pong(.max),
+  .ping(1), .pong(.max), .pong(.max, wall: nil),
   .message(.vips([])),
   .message(
     .vips([
@@ -128,5 +128,53 @@ struct FrameTests {
     #expect(hello.common(with: 3...9) == 4)
     #expect(hello.common(with: 1...1) == nil)
     #expect(hello.common(with: 5...6) == nil)
+  }
+
+  @Test func `A pong says the time of day, and one of an earlier version does not`() throws {
+    // Length, version of the framing, kind, number, nanoseconds since 1970.
+    let bytes: [UInt8] = [0, 0, 0, 18, 1, 3] + [0, 0, 0, 0, 0, 0, 0, 7] + [0x18, 0, 0, 0, 0, 0, 0, 1]
+    #expect(PeerFrame.pong(7, wall: 0x1800_0000_0000_0001).encoded == bytes)
+    #expect(try frames(bytes) == [.pong(7, wall: 0x1800_0000_0000_0001)])
+    // What an earlier version sends, and what it reads of the new one, which skips what it doesn't know.
+    #expect(try frames([0, 0, 0, 10, 1, 3, 0, 0, 0, 0, 0, 0, 0, 7]) == [.pong(7)])
+    #expect(PeerFrame.pong(7).encoded == [0, 0, 0, 10, 1, 3, 0, 0, 0, 0, 0, 0, 0, 7])
+    #expect(bytes[6..<14].elementsEqual(PeerFrame.pong(7).encoded[6...]))
+    for wall in [Int64.min, -1, 0, .max] {
+      #expect(
+        try frames(PeerFrame.pong(1, wall: wall).encoded + PeerFrame.ping(2).encoded) == [
+          .pong(1, wall: wall), .ping(2),
+        ])
+    }
+  }
+}
+
+struct ClockSkewTests {
+  @Test func `The truth lies within half a round trip`() {
+    // The peer is 3 s ahead; the question takes 1 ms, the answer 5.
+    var skew = ClockSkew()
+    #expect(skew.estimate == nil)
+    skew.answered(
+      theirs: 1_003_000_000_000 + 1_000_000, ours: 1_000_000_000_000 + 6_000_000, roundTrip: .milliseconds(6))
+    #expect(skew.estimate == .init(offset: .seconds(3) - .milliseconds(2), error: .milliseconds(3)))
+  }
+
+  @Test func `The shortest round trip counts, until it is old`() {
+    var skew = ClockSkew()
+    skew.answered(theirs: 0, ours: 0, roundTrip: .microseconds(200))
+    for _ in 0..<7 { skew.answered(theirs: 9_000_000, ours: 0, roundTrip: .milliseconds(40)) }
+    #expect(skew.estimate?.error == .microseconds(100))
+    skew.answered(theirs: 9_000_000, ours: 0, roundTrip: .milliseconds(40))
+    #expect(skew.estimate?.error == .milliseconds(20))
+  }
+
+  @Test(arguments: [Int64.min, .min + 1, -1, 0, .max - 1, .max])
+  func `No time of day that a peer may say is one too many`(_ theirs: Int64) {
+    for ours in [Int64.min, -1, 0, 1_800_000_000_000_000_000, .max] {
+      for trip in [Duration.zero, .seconds(-5), .milliseconds(1), .nanoseconds(Int64.max)] {
+        var skew = ClockSkew()
+        skew.answered(theirs: theirs, ours: ours, roundTrip: trip)
+        #expect(skew.estimate.map { $0.error >= .zero && $0.offset > .nanoseconds(Int64.min) } == true)
+      }
+    }
   }
 }

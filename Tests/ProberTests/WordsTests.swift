@@ -12,11 +12,6 @@ func `what a server says is one short line that a terminal need not fear`(reason
   #expect(Words.status(503, reason) == expected)
 }
 
-@Test func `durations read as people write them`() {
-  #expect(
-    [Duration.milliseconds(250), .seconds(1), .milliseconds(1500)].map(Words.text) == ["250 ms", "1 s", "1.5 s"])
-}
-
 @Test func `a text is found however the body grew`() {
   for size in 1...7 {
     var search = Search(Array("ok!".utf8))

@@ -131,3 +131,32 @@ func `what two nodes say of one VIP tells whether adverts pass`(
   #expect(finding.text.contains(text))
   #expect(findings.hasFailure == (state == .failed))
 }
+
+@Test(
+  arguments: [
+    (0.3, 0.1, 5000.0, Finding.State.ok), (499, 0.1, 5000, .ok), (500, 0.1, 5000, .warning),
+    (-2499, 0.1, 5000, .warning),
+    (2500, 0.1, 5000, .failed), (-1e12, 0.1, 5000, .failed), (3, 4000, 5000, .unknown), (-1e12, 0.1, nil, .ok),
+    (nil, nil, 5000, .unknown),
+  ] as [(Double?, Double?, Double?, Finding.State)])
+func `a peer's clock is judged by what signed adverts allow`(
+  ahead: Double?, error: Double?, window: Double?, state: Finding.State
+) throws {
+  var told = report(mine: "active", owner: "lb1", theirs: "backup")
+  told.clock_window_ms = window
+  told.peers[0].clock_ahead_ms = ahead
+  told.peers[0].clock_error_ms = error
+  var findings = Findings()
+  findings.judge(told)
+  let finding = try #require(findings.all.first { $0.subject == "clock" })
+  #expect(finding.state == state)
+  #expect((finding.fix?.contains("chrony") ?? false) == [.warning, .failed].contains(state))
+}
+
+@Test func `a split brain that the daemon tells of fails`() {
+  var told = report(mine: "active", owner: "lb1", theirs: "backup")
+  told.split_brains = [.init(vip: "web", owners: ["lb1", "10.0.0.9"], since: "2026-11-22T11:56:56Z", heard_from: nil)]
+  var findings = Findings()
+  findings.judge(told)
+  #expect(findings.all.contains { $0.state == .failed && $0.text.contains("split brain: lb1, 10.0.0.9 own VIP web") })
+}

@@ -17,7 +17,7 @@ private func line(_ text: String, cause: String? = nil) -> LineFolder.Line {
   #expect(written == ["advert 0 was refused", "advert 1 was refused", "advert 2 was refused"])
   #expect(folder.deadline == at(.seconds(10)))
   folder.expire(at: at(.seconds(10)), write)
-  #expect(written.last == "advert 9 was refused … and 6 more of these in 10.0 seconds")
+  #expect(written.last == "… and 7 more like it in 10 s, the last: advert 9 was refused")
   // It goes on: nothing at once, and the window is twice as long.
   folder.admit(line("advert 11 was refused"), at: at(.seconds(11)), write)
   folder.expire(at: at(.seconds(29)), write)
@@ -42,7 +42,7 @@ private func line(_ text: String, cause: String? = nil) -> LineFolder.Line {
   folder.expire(at: at(.seconds(2)), isLast: true) { written.append($1) }
   #expect(
     written.suffix(2) == [
-      "api: active 4 … and 1 more of these in 1.0 seconds", "web: active 4 … and 1 more of these in 1.0 seconds",
+      "… and 2 more like it in 1 s, the last: api: active 4", "… and 2 more like it in 1 s, the last: web: active 4",
     ])
 }
 
@@ -89,4 +89,35 @@ private func line(_ text: String, cause: String? = nil) -> LineFolder.Line {
   #expect(written.count == 10)
   folder.expire(at: at(.seconds(2))) { written.append($1) }
   #expect(written.last == "90 lines were left out: there were more than the log may take")
+}
+
+@Test func `what was said last is seen soon after it has become quiet, however long the window`() {
+  var folder = LineFolder()
+  var written: [String] = []
+  let write: (LogLevel, String) -> Void = { written.append($1) }
+  // A tracker that flaps for half an hour: by then a window is ten minutes long.
+  for second in 0..<1800 {
+    folder.expire(at: at(.seconds(second)), write)
+    folder.admit(line("uplink: \(second % 2 == 0 ? "bad" : "good")", cause: "uplink"), at: at(.seconds(second)), write)
+  }
+  let before = written.count
+  #expect(folder.deadline.map { $0 <= at(.seconds(1829)) } == true)
+  folder.expire(at: at(.seconds(1829)), write)
+  #expect(written.count == before + 1)
+  #expect(written.last?.hasSuffix("the last: uplink: good") == true)
+}
+
+@Test func `what there is no room for is said when there is`() {
+  var limits = LineFolder.Limits()
+  limits.burst = 200
+  limits.bytesPerSecond = 1
+  var folder = LineFolder(limits)
+  var written: [String] = []
+  let write: (LogLevel, String) -> Void = { written.append($1) }
+  for index in 0..<8 { folder.admit(line("state \(index)", cause: "state"), at: at(.milliseconds(index)), write) }
+  let before = written.count
+  folder.expire(at: at(.seconds(10)), write)
+  #expect(written.count == before)
+  for second in stride(from: 20, through: 900, by: 10) { folder.expire(at: at(.seconds(second)), write) }
+  #expect(written.contains { $0.hasSuffix("the last: state 7") })
 }

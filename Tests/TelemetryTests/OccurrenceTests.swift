@@ -1,3 +1,4 @@
+import Basis
 import Node
 import Telemetry
 import Testing
@@ -39,10 +40,33 @@ import Wire
       .addressLost(vip: 0), .error,
       "vip web: the address is gone, so this node makes way"
     ),
+    (
+      .splitBrain(vip: 0, owners: [.node("lb1"), .address(peer)], isHeard: true), .error,
+      "vip web: SPLIT BRAIN: lb1 and 10.0.0.12 own it at the same time; the other's adverts are heard here, so it does not hear this node's: look at what drops IP protocol 112 on the way to it (firewall, switch, multicast filter), at keys and at clocks; `roost doctor` on each node tells which"
+    ),
+    (
+      .splitBrainOver(vip: 0, lasted: .milliseconds(184_500)), .notice,
+      "vip web: the split brain is over after 3 min 4 s"
+    ),
+    (
+      .handedOver(vip: 0, to: "lb2", vacant: .nanoseconds(854_321)), .notice,
+      "vip web: handed over to lb2; nobody owned it for at most 0.85 ms"
+    ),
     (.stopping, .notice, "stopping"),
   ]
   for (occurrence, level, text) in cases {
     #expect(settings.text(of: occurrence) == text)
     #expect(settings.level(of: occurrence) == level)
   }
+}
+
+@Test(
+  arguments: [
+    (0, "0 ms"), (400, "0 ms"), (40_000, "0.04 ms"), (854_321, "0.85 ms"), (1_000_000, "1 ms"), (3_149_999, "3.1 ms"),
+    (330_900_000, "330 ms"), (1_000_000_000, "1 s"), (3_650_000_000, "3.6 s"), (59_999_999_999, "59.9 s"),
+    (60_000_000_000, "1 min 0 s"), (7_800_000_000_000, "2 h 10 min"), (-2_600_000_000, "-2.6 s"),
+    (.max, "106751 d 23 h"), (.min, "-106751 d 23 h"),
+  ] as [(Int64, String)])
+func `a duration is in the unit that people would use`(nanoseconds: Int64, words: String) {
+  #expect(Duration.nanoseconds(nanoseconds).words == words)
 }

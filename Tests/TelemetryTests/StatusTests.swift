@@ -69,7 +69,7 @@ private let report = StatusReport(
 
       SERVICE    BACKEND             STATE    CONN  TOTAL  CHECK
       site 80                        up                    tcp, round-robin
-                 app1 10.0.1.1:8080  up       12    3456   HTTP 200, 0.8 ms
+                 app1 10.0.1.1:8080  up       12    3456   HTTP 200, 0.87 ms
                  app2 10.0.1.2:8080  unknown  0     0      not checked yet
       dead 5432                      down                  tcp, least-connections
                  pg 10.0.1.3:5432    down     0     7      no check
@@ -93,7 +93,7 @@ private let report = StatusReport(
   let cases: [(Double, String)] = [
     (0, "0 ms"), (340.9, "340 ms"), (999, "999 ms"), (12_000, "12 s"), (184_000, "3 min 4 s"),
     (7_800_000, "2 h 10 min"), (442_800_000, "5 d 3 h"), (-5, "0 ms"), (.nan, "0 ms"), (-.infinity, "0 ms"),
-    (.infinity, "100000000 d 0 h"), (1e300, "100000000 d 0 h"),
+    (.infinity, "100000 d 0 h"), (1e300, "100000 d 0 h"),
   ]
   for (milliseconds, text) in cases { #expect(StatusReport.words(milliseconds: milliseconds) == text) }
 }
@@ -113,8 +113,43 @@ private let report = StatusReport(
   let text = try StatusReport(json: hostile.json()).text(color: false, now: now)
   let controls = text.unicodeScalars.filter { $0 != "\n" && ($0.value < 0x20 || 0x7F...0x9F ~= $0.value) }
   #expect(controls.isEmpty)
-  #expect(text.contains("lb\u{FFFD}[2J1  roost \u{FFFD}31m  up 100000000 d 0 h\n"))
+  #expect(text.contains("lb\u{FFFD}[2J1  roost \u{FFFD}31m  up 100000 d 0 h\n"))
   // Not a line more than without.
   #expect(text.count { $0 == "\n" } == report.text(color: false, now: now).count { $0 == "\n" })
   #expect(throws: (any Error).self) { try StatusReport(json: Array(#"{"uptime_ms": 1e999}"#.utf8)) }
+}
+
+@Test func `a split brain is said first, with who, since when and what to look at`() throws {
+  var split = report
+  split.split_brains = [
+    .init(vip: "web", owners: ["lb1", "lb2"], since: "2026-11-22T11:56:56Z", heard_from: "10.0.0.12")
+  ]
+  let bytes = split.json()
+  #expect(try StatusReport(json: bytes).json() == bytes)
+  let lines = split.text(color: false, now: now).split(separator: "\n", omittingEmptySubsequences: false)
+  #expect(
+    lines[2] == "SPLIT BRAIN: lb1 and lb2 own VIP web at the same time, since 2026-11-22T11:56:56Z (3 min 4 s ago)")
+  #expect(lines[3].contains("does not hear this node's") && lines[3].contains("IP protocol 112"))
+  let object = try #require(try JSONSerialization.jsonObject(with: Data(bytes)) as? [String: Any])
+  let told = try #require((object["split_brains"] as? [[String: Any]])?.first)
+  #expect(Set(told.keys) == ["vip", "owners", "since", "heard_from", "advice"])
+  #expect(split.text(color: true, now: now).contains("\u{1B}[31mSPLIT BRAIN"))
+}
+
+@Test(
+  arguments: [
+    (0.3, 0.1, 5000.0, "0.3 ms (± 0.1 ms) ahead", false), (-2600, 0.2, 5000, "2.6 s (± 0.2 ms) behind", true),
+    (1e300, .nan, 5000, "100000 d 0 h (± 0 ms) ahead", true), (-2600, 0.2, nil, "2.6 s (± 0.2 ms) behind", false),
+  ] as [(Double, Double, Double?, String, Bool)])
+func `a peer's clock is shown, and what it may lead to`(
+  ahead: Double, error: Double, window: Double?, words: String, isTooFar: Bool
+) {
+  var skewed = report
+  skewed.clock_window_ms = window
+  skewed.peers[0].clock_ahead_ms = ahead
+  skewed.peers[0].clock_error_ms = error
+  let text = skewed.text(color: false, now: now)
+  #expect(text.contains("PEER  ADDRESS    STATE    HEARD       CLOCK"))
+  #expect(text.contains("340 ms ago  \(words)\n"))
+  #expect(text.contains("run chrony") == isTooFar)
 }

@@ -238,6 +238,6 @@ import Wire
       "\(Reason.higherPriority(node12, theirs: 254, ours: 253))" == "higher priority 254 > 253 heard from 10.0.0.12")
     #expect(
       "\(Notice.intervalMismatch(from: node11, theirs: .seconds(1), ours: .milliseconds(7)))"
-        == "10.0.0.11 advertises every 1 s, this node every 7.0 ms: set the same interval on both")
+        == "10.0.0.11 advertises every 1 s, this node every 7 ms: set the same interval on both")
   }
 }

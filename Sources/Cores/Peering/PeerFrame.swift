@@ -12,7 +12,8 @@ public enum PeerFrame: Sendable, Hashable {
   case hello(Hello)
   /// Is answered by a `pong` with the same number.
   case ping(UInt64)
-  case pong(UInt64)
+  /// `wall`: the sender's time of day, in nanoseconds since 1970; nil from a node of a version that doesn't say it.
+  case pong(UInt64, wall: Int64? = nil)
   case message(PeerMessage)
   /// Of a kind, a version or with a value that this software doesn't know. To be skipped.
   case unknown(kind: UInt8)

@@ -17,7 +17,9 @@ extension PeerFrame {
     switch self {
     case .hello(let hello): writer.put(hello)
     case .ping(let number): writer.put(.ping, number)
-    case .pong(let number): writer.put(.pong, number)
+    case .pong(let number, let wall):
+      writer.put(.pong, number)
+      if let wall { writer.put(wall) }
     case .message(let message): writer.put(message)
     case .unknown(let kind): writer.begin(kind)
     }
@@ -37,7 +39,7 @@ extension PeerFrame {
       switch kind {
       case .hello: .hello(try Hello(&reader))
       case .ping: .ping(try reader.number())
-      case .pong: .pong(try reader.number())
+      case .pong: .pong(try reader.number(), wall: try reader.added())
       default: try PeerMessage(kind, &reader).map(PeerFrame.message)
       }
     self = frame ?? .unknown(kind: number)
@@ -190,6 +192,11 @@ private struct FieldReader {
     var value: Number = 0
     for byte in try take(Number.bitWidth / 8) { value = value << 8 | Number(truncatingIfNeeded: byte) }
     return value
+  }
+
+  /// A number that later versions add at the end; nil where the sender is an earlier one.
+  mutating func added<Number: FixedWidthInteger>(_: Number.Type = Number.self) throws(PeeringError) -> Number? {
+    rest.count >= Number.bitWidth / 8 ? try number() : nil
   }
 
   mutating func text(most: Int = PeerFrame.longestName) throws(PeeringError) -> String {

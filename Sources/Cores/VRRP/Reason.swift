@@ -1,3 +1,4 @@
+import Basis
 import Wire
 
 /// Why a router changed its state, or announces again. It prints itself for people.
@@ -44,8 +45,8 @@ extension Reason: CustomStringConvertible {
     switch self {
     case .ownsAddresses: "this node owns the addresses for good (priority 255)"
     case .started: "started"
-    case .silence(let owner?, let time): "no advert from \(owner) for \(text(time))"
-    case .silence(nil, let time): "no advert from anybody for \(text(time))"
+    case .silence(let owner?, let time): "no advert from \(owner) for \(time.words)"
+    case .silence(nil, let time): "no advert from anybody for \(time.words)"
     case .left(let owner): "\(owner) leaves (priority 0)"
     case .preempts(let owner, let theirs, let ours): "higher priority than \(owner) (\(ours) > \(theirs))"
     case .higherPriority(let owner, let theirs, let ours): "higher priority \(theirs) > \(ours) heard from \(owner)"
@@ -57,8 +58,8 @@ extension Reason: CustomStringConvertible {
     case .losingAdvert(let other, let theirs, let ours):
       "\(other) claims the addresses with a lower priority (\(theirs) < \(ours))"
     case .yielded: "this node lost the addresses and makes way"
-    case .stalled(let time): "this node was stalled for \(text(time))"
-    case .overslept(let time): "this node was silent for \(text(time)), and another one took over"
+    case .stalled(let time): "this node was stalled for \(time.words)"
+    case .overslept(let time): "this node was silent for \(time.words), and another one took over"
     case .revoked: "this node was stalled, and its guardian gave the VIP up"
     case .handedTo(let node): "handed over to \(node)"
     case .handedBy(let node): "handed over by \(node)"
@@ -86,7 +87,7 @@ extension Notice: CustomStringConvertible {
   public var description: String {
     switch self {
     case .intervalMismatch(let from, let theirs, let ours):
-      "\(from) advertises every \(text(theirs)), this node every \(text(ours)): set the same interval on both"
+      "\(from) advertises every \(theirs.words), this node every \(ours.words): set the same interval on both"
     case .addressesMismatch(let from, let theirs, let ours):
       "\(from) advertises \(list(theirs)), this node \(list(ours)): set the same addresses on both"
     case .checksumCoverage(let from, .message): "\(from) computes checksums over the message only (RFC 9568)"
@@ -99,13 +100,4 @@ extension Notice: CustomStringConvertible {
 
 private func list(_ addresses: [IPAddress]) -> String {
   addresses.isEmpty ? "nothing" : addresses.map(\.description).joined(separator: " ")
-}
-
-/// A duration for people: "330 ms", "3.6 s".
-private func text(_ duration: Duration) -> String {
-  let tenths = duration.nanoseconds / 100_000
-  if tenths < 100 { return "\(tenths / 10).\(tenths % 10) ms" }
-  if tenths < 10_000 { return "\(tenths / 10) ms" }
-  let seconds = duration.nanoseconds / 100_000_000
-  return seconds % 10 == 0 ? "\(seconds / 10) s" : "\(seconds / 10).\(seconds % 10) s"
 }

@@ -82,11 +82,11 @@ final class Connection {
   func expire(at now: Instant) {
     switch phase {
     case .idle, .answering: isOver = true
-    case .receiving: refuse(408, "the request was not complete within \(limits.request)", at: now)
+    case .receiving: refuse(408, "the request was not complete within \(limits.request.words)", at: now)
     case .handling:
       // The handler's answer, if it ever comes, is for a number that is over.
       endsAfterAnswer = true
-      write(.error(504, "the daemon did not answer within \(limits.handling)"), at: now)
+      write(.error(504, "the daemon did not answer within \(limits.handling.words)"), at: now)
     }
   }
 

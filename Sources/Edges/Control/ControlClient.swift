@@ -11,6 +11,8 @@ public struct ControlClient: Sendable {
   public let timeout: Duration
   /// The longest answer that is accepted, in bytes.
   public let limit: Int
+  /// Where the answer goes in the end: a pipe whose reader is gone ends the request (`ControlError.unread`). Nil: nobody looks.
+  public var output: Int32?
 
   public init(path: String, timeout: Duration = .seconds(10), limit: Int = 64 * 1024 * 1024) {
     self.path = path
@@ -119,12 +121,19 @@ public struct ControlClient: Sendable {
   }
 
   private func wait(for events: Int16, on socket: borrowing Descriptor, until deadline: Instant) throws(ControlError) {
-    var entry = pollfd(fd: socket.rawValue, events: events, revents: 0)
+    // Without events: POLLERR (a pipe's reader is gone) and POLLHUP (a socket's, a terminal's) come all the same. A negative descriptor
+    // is passed over.
+    var entries = (
+      pollfd(fd: socket.rawValue, events: events, revents: 0), pollfd(fd: output ?? -1, events: 0, revents: 0)
+    )
     let left = deadline - Clock.now()
     guard left > .zero else { throw .timedOut(path: path, after: timeout) }
     // Rounded up, so that the last millisecond is not spun through.
-    if poll(&entry, 1, Int32(clamping: left.nanoseconds / 1_000_000 + 1)) < 0, errno != EINTR {
-      throw .system(.last("poll", path))
+    let timeout = Int32(clamping: left.nanoseconds / 1_000_000 + 1)
+    let count = withUnsafeMutableBytes(of: &entries) {
+      poll($0.assumingMemoryBound(to: pollfd.self).baseAddress, 2, timeout)
     }
+    if count < 0, errno != EINTR { throw .system(.last("poll", path)) }
+    if count > 0, Int32(entries.1.revents) & (POLLERR | POLLHUP | POLLNVAL) != 0 { throw .unread }
   }
 }

@@ -1,3 +1,4 @@
+import Basis
 import HTTP1
 import Linux
 
@@ -20,6 +21,8 @@ public enum ControlError: Error, Sendable, Hashable {
   case invalidAnswer(path: String, MessageError)
   /// The request cannot be written as HTTP.
   case invalidRequest(MessageError)
+  /// Nobody reads any more what the answer is for.
+  case unread
   case system(SystemError)
 
   /// Whether no daemon answers, as against one that refuses or a request that cannot be made.
@@ -48,7 +51,7 @@ extension ControlError: CustomStringConvertible {
     case .permissionDenied(let path):
       "permission denied for \(path): run this as the user that runs the daemon (sudo), or name another socket with --socket"
     case .timedOut(let path, let duration):
-      "the daemon at \(path) gave no answer within \(duration): is it stopped, or very busy?"
+      "the daemon at \(path) gave no answer within \(duration.words): is it stopped, or very busy?"
     case .disconnected(let path):
       "the daemon at \(path) ended the connection before it had answered: did it just stop?"
     case .answerTooLarge(let path, let limit):
@@ -56,6 +59,7 @@ extension ControlError: CustomStringConvertible {
     case .invalidAnswer(let path, let error):
       "what listens at \(path) does not answer as a roost daemon does: \(error)"
     case .invalidRequest(let error): "the request cannot be sent: \(error)"
+    case .unread: "nobody reads the answer"
     case .system(let error): error.description
     }
   }

@@ -60,14 +60,14 @@ extension Release: CustomStringConvertible {
     let why =
       switch cause {
       case .death: "the daemon is dead"
-      case .silence: "the loop was silent for \(silence.milliseconds) ms"
-      case .workers: "the proxy's workers were silent for \(silence.milliseconds) ms"
+      case .silence: "the loop was silent for \(silence.words)"
+      case .workers: "the proxy's workers were silent for \(silence.words)"
       }
-    let gone = erased.map { ", the addresses were gone after \($0.milliseconds) ms" } ?? ""
+    let gone = erased.map { ", the addresses were gone after \($0.words)" } ?? ""
     func count(_ number: Int) -> String { "\(number) \(number == 1 ? "VIP" : "VIPs")" }
     if vips == 0 { return "removed what was left of \(count(leftovers)) because \(why)\(gone)" }
     let rest = leftovers == 0 ? "" : ", and what was left of \(leftovers) more"
-    return "gave up \(count(vips))\(rest) because \(why): farewells after \(farewell.milliseconds) ms\(gone)"
+    return "gave up \(count(vips))\(rest) because \(why): farewells after \(farewell.words)\(gone)"
   }
 }
 

@@ -18,6 +18,8 @@ final class PeerConnection {
     /// Also when it says later that something in it has changed.
     case greeted(Hello)
     case said(PeerMessage)
+    /// There is something new of its clock.
+    case timed(ClockSkew.Estimate)
     /// Over, and why. Nothing follows.
     case over(String)
   }
@@ -31,6 +33,7 @@ final class PeerConnection {
   private(set) var phase: Phase
   private(set) var lastHeard: Instant
   private(set) var roundTrip: Duration?
+  private(set) var clock = ClockSkew()
   private(set) var bytesIn: UInt64 = 0
   private(set) var bytesOut: UInt64 = 0
   private(set) var messagesIn: UInt64 = 0
@@ -117,21 +120,21 @@ final class PeerConnection {
       guard now >= started + limits.handshake else { return }
       return end(
         phase == .connecting
-          ? "can't be reached: no answer" : "the handshake took longer than \(limits.handshake)")
+          ? "can't be reached: no answer" : "the handshake took longer than \(limits.handshake.words)")
     }
     if let until = pausedUntil {
       guard now >= until else { return }
       pausedUntil = nil
       lastHeard = now
     } else if now >= lastHeard + limits.silence {
-      return end("silent for \(limits.silence)")
+      return end("silent for \(limits.silence.words)")
     }
     if now >= nextPing {
       nextPing = now + limits.heartbeat
       // A peer that reads nothing is not asked more and more.
       if hasRoom {
         pings &+= 1
-        ping = (pings, now)
+        ping = (pings, Clock.now())
         write(.ping(pings))
         flush()
       }
@@ -223,11 +226,17 @@ final class PeerConnection {
       phase = .up
       output(self, .greeted(theirs))
     case _ where phase != .up: end("it spoke before its hello")
-    case .ping(let number): if hasRoom { write(.pong(number)) }
-    case .pong(let number):
+    case .ping(let number): if hasRoom { write(.pong(number, wall: Clock.wall().nanoseconds)) }
+    case .pong(let number, let wall):
       guard let asked = ping, asked.number == number else { return }
-      roundTrip = now - asked.at
       ping = nil
+      // Not by the turn's time: what lies between the two readings would be taken for skew.
+      let passed = Clock.now() - asked.at
+      let ours = Clock.wall().nanoseconds
+      roundTrip = passed
+      guard let wall else { return }
+      clock.answered(theirs: wall, ours: ours, roundTrip: passed)
+      if let estimate = clock.estimate { output(self, .timed(estimate)) }
     case .message(let message):
       messagesIn &+= 1
       if let until = messageAllowance.take(1, at: now) { pause(until: until) }

@@ -20,6 +20,8 @@ public struct PeerLinkSettings: Sendable {
   public var configuration: String
   /// The numbers of the keys with which this node verifies adverts.
   public var advertKeys: [UInt8] = []
+  /// A peer whose clock differs from this node's by more is told of (`PeerLinkReport.clock`); nil: nothing here depends on clocks.
+  public var clockLimit: Duration?
   public var limits = PeerLinkLimits()
 
   public struct Peer: Sendable, Hashable {
@@ -87,6 +89,8 @@ public enum PeerLinkReport: Sendable, Hashable {
   case changed(peer: Int, Hello)
   case down(peer: Int, reason: String)
   case said(peer: Int, PeerMessage)
+  /// Its clock differs by more than `clockLimit`; or no longer does. Told once until that changes.
+  case clock(peer: Int, ClockSkew.Estimate, isTooFar: Bool)
   /// Something that a person should know: told once until it changes.
   case trouble(String)
 }
@@ -105,6 +109,8 @@ public struct PeerLinkStatus: Sendable, Hashable {
   public var hello: Hello?
   /// From a ping to its pong.
   public var roundTrip: Duration?
+  /// By how much its clock is ahead of ours; nil while the link is down, and where its version doesn't say.
+  public var clock: ClockSkew.Estimate?
   /// Inside TLS, in this life.
   public var bytesIn: UInt64 = 0
   public var bytesOut: UInt64 = 0

@@ -24,6 +24,8 @@ final class PeerLoop {
     var callAt: Instant?
     var pause: Duration
     var status: PeerLinkStatus
+    /// It was told that its clock is too far off.
+    var isOffTime = false
   }
 
   private var settings: PeerLinkSettings
@@ -294,8 +296,22 @@ final class PeerLoop {
     case .greeted(let hello): greeted(connection, hello)
     case .said(let message):
       if let peer = connection.peer { report(.said(peer: peer, message)) }
+    case .timed(let estimate): timed(connection, estimate)
     case .over(let reason): over(connection, reason)
     }
+  }
+
+  /// Only what is certain counts, and to be right again takes a little less than to be off: a clock at the limit is not told of each second.
+  private func timed(_ connection: PeerConnection, _ estimate: ClockSkew.Estimate) {
+    guard let index = connection.peer, peers[index].connection === connection else { return }
+    let offset = estimate.offset < .zero ? .zero - estimate.offset : estimate.offset
+    let isOff =
+      settings.clockLimit.map { limit in
+        peers[index].isOffTime ? offset > limit - limit / 10 : offset - estimate.error > limit
+      } ?? false
+    guard isOff != peers[index].isOffTime else { return }
+    peers[index].isOffTime = isOff
+    report(.clock(peer: index, estimate, isTooFar: isOff))
   }
 
   /// The certificate is of this cluster. It must also be of the node that has that address, and that node must be the one that calls.
@@ -444,6 +460,7 @@ extension PeerLinkStatus {
   mutating func add(_ connection: PeerConnection) {
     if connection.phase == .up || state == .up { lastSeen = connection.lastHeard }
     roundTrip = connection.roundTrip ?? roundTrip
+    clock = connection.phase == .up ? connection.clock.estimate : nil
     bytesIn &+= connection.bytesIn
     bytesOut &+= connection.bytesOut
     messagesIn &+= connection.messagesIn

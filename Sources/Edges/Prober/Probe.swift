@@ -88,7 +88,7 @@ final class Probe {
 
   /// What to say when the time is over.
   var timedOut: String {
-    let limit = Words.text(plan.target.timeout)
+    let limit = plan.target.timeout.words
     return switch phase {
     case .connecting: "timed out after \(limit): no connection"
     case .asking: "timed out after \(limit): the request was not taken"

@@ -43,11 +43,4 @@ enum Words {
     }
     return String(result)
   }
-
-  /// A duration as people write it: `1 s`, `250 ms`, `1.5 s`.
-  static func text(_ duration: Duration) -> String {
-    let milliseconds = duration.nanoseconds / 1_000_000
-    if milliseconds < 1000 { return "\(milliseconds) ms" }
-    return milliseconds % 1000 == 0 ? "\(milliseconds / 1000) s" : "\(Double(milliseconds) / 1000) s"
-  }
 }

@@ -2,8 +2,9 @@ import Basis
 
 /// Keeps a log readable, and small, while something goes wrong over and over.
 ///
-/// The first lines of a cause are written at once. What follows is counted, and said in one line at the end of a window, which doubles
-/// as long as the cause goes on. Over all causes there is a budget of bytes, so that no number of causes fills a disk: with the
+/// The first lines of a cause are written at once. What follows is counted, and said in one line with the last of it at the end of a
+/// window, which doubles as long as the cause goes on. When the cause has been quiet for a while the window ends early: what was said last
+/// is how it is now, and nobody should have to wait ten minutes for it. Over all causes there is a budget of bytes, so that no number of causes fills a disk: with the
 /// standard limits an hour of anything takes less than 1 MB.
 struct LineFolder {
   struct Limits: Sendable {
@@ -11,6 +12,8 @@ struct LineFolder {
     var linesAtOnce = 3
     var window = Duration.seconds(10)
     var longestWindow = Duration.seconds(600)
+    /// A window ends when its cause has been silent for so long.
+    var quiet = Duration.seconds(30)
     /// Causes that are told apart at a time; the lines of further ones count as one cause.
     var causes = 1024
     /// What may be written at once, in bytes, and how much more a second.
@@ -32,7 +35,11 @@ struct LineFolder {
     var last: Line
     var opened: Instant
     var window: Duration
-    var end: Instant { opened + window }
+    /// When the last line came.
+    var heard: Instant
+
+    /// When what is held is said, at the latest.
+    func end(_ quiet: Duration) -> Instant { held > 0 ? min(opened + window, heard + quiet) : opened + window }
   }
 
   private let limits: Limits
@@ -54,19 +61,23 @@ struct LineFolder {
     var key = line.cause ?? String(String.UnicodeScalarView(line.text.unicodeScalars.filter { !(48...57 ~= $0.value) }))
     if causes[key] == nil, causes.count >= limits.causes { key = "" }
     guard var cause = causes[key] else {
-      let cause = Cause(key: key, last: line, opened: now, window: limits.window)
+      let cause = Cause(key: key, last: line, opened: now, window: limits.window, heard: now)
       causes[key] = cause
-      deadline = earlier(deadline, cause.end)
-      return put(line.level, line.text, at: now, write)
+      deadline = earlier(deadline, cause.end(limits.quiet))
+      put(line.level, line.text, at: now, write)
+      return
     }
     if cause.held == 0, cause.written < limits.linesAtOnce {
       cause.written += 1
       causes[key] = cause
-      return put(line.level, line.text, at: now, write)
+      put(line.level, line.text, at: now, write)
+      return
     }
     cause.held += 1
     cause.last = line
+    cause.heard = now
     causes[key] = cause
+    deadline = earlier(deadline, cause.end(limits.quiet))
   }
 
   /// Writes what was held where a window is over.
@@ -75,38 +86,45 @@ struct LineFolder {
     defer { sayWhatWasLeftOut(at: now, isLast: isLast, write) }
     guard isLast || deadline.map({ $0 <= now }) ?? false else { return }
     // In the order in which they began, so that the log reads the same however the keys are stored.
-    for cause in causes.values.filter({ isLast || $0.end <= now }).sorted(by: {
+    for cause in causes.values.filter({ isLast || $0.end(limits.quiet) <= now }).sorted(by: {
       ($0.opened, $0.key) < ($1.opened, $1.key)
     }) {
       guard cause.held > 0 else {
         causes[cause.key] = nil
         continue
       }
-      let more = cause.held - 1
       let text =
-        more == 0
-        ? cause.last.text : "\(cause.last.text) … and \(more) more of these in \(now - cause.opened)"
-      put(cause.last.level, text, at: now, write)
+        cause.held == 1
+        ? cause.last.text
+        : "… and \(cause.held) more like it in \((now - cause.opened).words), the last: \(cause.last.text)"
+      // Where there is no room, what is held is said at the next end: it is still how things are.
+      let isSaid = put(cause.last.level, text, at: now, write)
       var next = cause
-      next.held = 0
+      if isSaid { next.held = 0 }
       next.written = limits.linesAtOnce
       next.opened = now
+      next.heard = now
       next.window = min(cause.window * 2, limits.longestWindow)
       causes[cause.key] = next
     }
-    deadline = causes.values.map(\.end).min()
+    deadline = causes.values.map { $0.end(limits.quiet) }.min()
   }
 
-  private mutating func put(_ level: LogLevel, _ text: String, at now: Instant, _ write: (LogLevel, String) -> Void) {
+  /// False where the budget did not suffice.
+  @discardableResult
+  private mutating func put(
+    _ level: LogLevel, _ text: String, at now: Instant, _ write: (LogLevel, String) -> Void
+  ) -> Bool {
     refill(at: now)
     // With the time and the level before it.
     let size = text.utf8.count + 40
     guard size <= budget else {
       leftOut += 1
-      return
+      return false
     }
     budget -= size
     write(level, text)
+    return true
   }
 
   private mutating func refill(at now: Instant) {

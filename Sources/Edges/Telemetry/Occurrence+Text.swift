@@ -1,3 +1,4 @@
+import Basis
 import Node
 import VRRP
 
@@ -42,11 +43,15 @@ extension NodeSettings {
     case .handOver(let vip, let to):
       "vip \(vips[vip].name): \(to) is ready to take it; connections end now"
     case .handedOver(let vip, let to, let vacant?):
-      "vip \(vips[vip].name): handed over to \(to); nobody owned it for at most \(vacant.milliseconds) ms"
+      "vip \(vips[vip].name): handed over to \(to); nobody owned it for at most \(vacant.words)"
     case .handedOver(let vip, let to, nil):
       "vip \(vips[vip].name): handed over to \(to)"
     case .handOverFailed(let vip, let to, let reason):
       "vip \(vips[vip].name): not handed over to \(to): \(reason)"
+    case .splitBrain(let vip, let owners, let isHeard):
+      "vip \(vips[vip].name): SPLIT BRAIN: \(list(owners.map(\.description))) own it at the same time; \(splitBrainAdvice(isHeard: isHeard))"
+    case .splitBrainOver(let vip, let lasted):
+      "vip \(vips[vip].name): the split brain is over after \(lasted.words)"
     case .standby:
       "standby: this node leaves every election (`roost node resume` ends it)"
     case .resumed:
@@ -60,11 +65,11 @@ extension NodeSettings {
   public func level(of occurrence: Occurrence) -> LogLevel {
     switch occurrence {
     case .became(.fault, _, _), .allBackendsDown, .addressRefused, .addressLost, .revoked, .duplicate: .error
-    case .preparationFailed: .error
+    case .preparationFailed, .splitBrain: .error
     case .backend(.down, _, _, _), .addressPutBack, .notice, .claimed: .warning
     case .tracker(_, isGood: false, _), .trackerDamped, .peer(_, isUp: false), .handOverFailed: .warning
     case .became, .backend, .backendsAgain, .tracker, .trackerCalm, .peer, .handOver, .handedOver, .standby, .resumed,
-      .stopping:
+      .splitBrainOver, .stopping:
       .notice
     }
   }
@@ -76,7 +81,7 @@ extension NodeSettings {
     switch occurrence {
     case .became(_, let vip, _), .notice(let vip, _), .addressPutBack(let vip), .addressRefused(let vip, _),
       .addressLost(let vip), .revoked(let vip), .claimed(_, _, let vip), .duplicate(_, let vip),
-      .preparationFailed(let vip, _):
+      .preparationFailed(let vip, _), .splitBrain(let vip, _, _), .splitBrainOver(let vip, _):
       EventSubject(vip: vips[vip].name)
     case .backend(_, let service, let backend, _):
       EventSubject(
@@ -119,6 +124,8 @@ extension Occurrence {
     case .revoked: .revoked
     case .claimed, .duplicate: .addressConflict
     case .preparationFailed: .hookFailed
+    case .splitBrain: .splitBrain
+    case .splitBrainOver: .splitBrainOver
     case .tracker(_, let isGood, _): isGood ? .trackerGood : .trackerBad
     case .trackerDamped: .trackerBad
     case .trackerCalm: .trackerGood
@@ -145,4 +152,19 @@ public enum LogLevel: Int, Sendable, Comparable {
   case error = 3, warning = 4, notice = 5, info = 6
 
   public static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
+}
+
+/// What to look at in a split brain.
+func splitBrainAdvice(isHeard: Bool) -> String {
+  let way =
+    isHeard
+    ? "the other's adverts are heard here, so it does not hear this node's: look at what drops IP protocol 112 on the way to it"
+    : "adverts don't pass between them: look at what drops IP protocol 112"
+  return way + " (firewall, switch, multicast filter), at keys and at clocks; `roost doctor` on each node tells which"
+}
+
+/// "lb1 and lb2", "lb1, lb2 and lb3".
+func list(_ names: [String]) -> String {
+  guard names.count > 1, let last = names.last else { return names.first ?? "nobody" }
+  return names.dropLast().joined(separator: ", ") + " and " + last
 }

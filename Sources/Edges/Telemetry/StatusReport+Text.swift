@@ -17,6 +17,7 @@ extension StatusReport {
     let paint = Paint(isOn: color)
     var text = "\(paint.bold(printable(node)))  roost \(printable(version))"
     text += "  up \(Self.words(milliseconds: uptime_ms))\n"
+    for split in split_brains ?? [] { text += "\n" + words(split, paint, now) }
     text += vipTable(paint, now)
     text += serviceTable(paint)
     text += peerTable(paint)
@@ -24,6 +25,13 @@ extension StatusReport {
       text += "\n" + paint.red("service \(printable(service.name)): no backend is up; its clients are refused") + "\n"
     }
     return text
+  }
+
+  private func words(_ split: SplitBrain, _ paint: Paint, _ now: WallTime) -> String {
+    let since = WallTime(split.since).map { " (\(Self.words(from: $0, to: now)) ago)" } ?? ""
+    let text =
+      "SPLIT BRAIN: \(list(split.owners)) own VIP \(split.vip) at the same time, since \(split.since)\(since)"
+    return paint.red(printable(text)) + "\n    = \(printable(split.advice))\n"
   }
 
   private func vipTable(_ paint: Paint, _ now: WallTime) -> String {
@@ -76,12 +84,16 @@ extension StatusReport {
 
   private func peerTable(_ paint: Paint) -> String {
     guard !peers.isEmpty else { return "" }
-    var table = Table(["PEER", "ADDRESS", "STATE", "HEARD"])
+    let hasClocks = peers.contains { $0.clock_ahead_ms != nil }
+    var table = Table(["PEER", "ADDRESS", "STATE", "HEARD"] + (hasClocks ? ["CLOCK"] : []))
     for peer in peers {
       let heard = peer.last_seen_ms.map { Self.words(milliseconds: $0) + " ago" } ?? "-"
-      table.add([peer.name, peer.address, peer.state, heard])
+      table.add([peer.name, peer.address, peer.state, heard] + (hasClocks ? [peer.clockWords ?? "-"] : []))
     }
-    let warnings = peers.compactMap { peer in peer.warning.map { "  \(printable("\(peer.name): \($0)"))\n" } }.joined()
+    let warnings = peers.map { peer in
+      [peer.warning, peer.clockWarning(window: clock_window_ms)].compactMap(\.self)
+        .map { "  \(printable("\(peer.name): \($0)"))\n" }.joined()
+    }.joined()
     return "\n" + table.text(paint) { _, _, cell in cell } + warnings
   }
 
@@ -89,30 +101,50 @@ extension StatusReport {
     guard let check else { return "no check" }
     guard let message = check.message else { return "not checked yet" }
     guard let latency = check.last_ms else { return message }
-    return "\(message), \((held(latency) * 10).rounded(.down) / 10) ms"
+    return "\(message), \(max(.zero, Duration(said: latency)).words)"
   }
 
   private static func words(from start: WallTime, to end: WallTime) -> String {
     words(milliseconds: (Double(end.nanoseconds) - Double(start.nanoseconds)) / 1_000_000)
   }
 
-  /// What the daemon said may be anything: no number that it can say is one too many.
-  private static func held(_ milliseconds: Double) -> Double {
-    milliseconds > 0 ? min(milliseconds, longest) : 0
+  /// "340 ms", "12 s", "3 min 4 s", "2 h 10 min", "5 d 3 h".
+  static func words(milliseconds: Double) -> String { Duration(said: milliseconds).wholeWords }
+}
+
+extension StatusReport.Peer {
+  /// "0.3 ms (± 0.1 ms) ahead"; nil where nothing is known of its clock.
+  public var clockWords: String? {
+    guard let ahead = clock_ahead_ms else { return nil }
+    let offset = Duration(said: ahead)
+    let way = offset < .zero ? "behind" : "ahead"
+    let error = clock_error_ms.map { " (± \(Duration(said: $0).words))" } ?? ""
+    return "\((offset < .zero ? .zero - offset : offset).words)\(error) \(way)"
   }
 
-  /// 100 million days.
-  private static let longest = 86_400e3 * 1e8
+  /// How much of what clocks may differ it does: 1 is where its adverts are refused. Nil where nothing depends on it, or nothing is known.
+  public func clockShare(of window: Double?) -> Double? {
+    guard let window, window > 0, let ahead = clock_ahead_ms, ahead.isFinite else { return nil }
+    return abs(ahead) / window
+  }
 
-  /// "340 ms", "12 s", "3 min 4 s", "2 h 10 min", "5 d 3 h".
-  static func words(milliseconds: Double) -> String {
-    let milliseconds = Int(held(milliseconds))
-    let seconds = milliseconds / 1000
-    if seconds < 1 { return "\(milliseconds) ms" }
-    if seconds < 60 { return "\(seconds) s" }
-    if seconds < 3600 { return "\(seconds / 60) min \(seconds % 60) s" }
-    if seconds < 86_400 { return "\(seconds / 3600) h \(seconds / 60 % 60) min" }
-    return "\(seconds / 86_400) d \(seconds / 3600 % 24) h"
+  func clockWarning(window: Double?) -> String? {
+    guard let window, let share = clockShare(of: window), share >= 0.5, let words = clockWords else { return nil }
+    let limit = Duration(said: window).words
+    return
+      "its clock is \(words) of this node's; signed adverts \(share > 1 ? "are" : "will be") refused beyond \(limit), and two owners follow: run chrony, or systemd-timesyncd, on each node"
+  }
+}
+
+extension Duration {
+  /// What a daemon said, in milliseconds. It may be anything: no number that it can say is one too many.
+  init(said milliseconds: Double) {
+    let longest = 86_400e3 * 1e5  // 100,000 days: as nanoseconds they fit into 64 bits
+    guard !milliseconds.isNaN else {
+      self = .zero
+      return
+    }
+    self = .nanoseconds(Int64(max(-longest, min(milliseconds, longest)) * 1e6))
   }
 }
 

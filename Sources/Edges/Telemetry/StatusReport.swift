@@ -14,6 +14,10 @@ public struct StatusReport: Codable, Sendable {
   public var config_hash: String
   /// How long there is to confirm the configuration, if it has to be.
   public var unconfirmed_ms: Double?
+  /// VIPs that more than one node owns; absent where there is none.
+  public var split_brains: [SplitBrain]?
+  /// By how much the nodes' clocks may differ before signed adverts are refused; absent where none are judged by the time.
+  public var clock_window_ms: Double?
   public var loop: Loop
   public var vips: [VIP]
   public var services: [Service]
@@ -55,6 +59,26 @@ public struct StatusReport: Codable, Sendable {
       self.late_p99_ms = late_p99_ms
       self.late_buckets = late_buckets
       self.guardian_pid = guardian_pid
+    }
+  }
+
+  /// A VIP that more than one node owns, as far as this node knows.
+  public struct SplitBrain: Codable, Sendable {
+    public var vip: String
+    /// Nodes; or the address that adverts come from, where no node says that it is the one.
+    public var owners: [String]
+    public var since: String
+    /// Where another owner's adverts come from, if this node is one of the owners and hears them.
+    public var heard_from: String?
+    /// What to look at.
+    public var advice: String
+
+    public init(vip: String, owners: [String], since: String, heard_from: String?) {
+      self.vip = vip
+      self.owners = owners
+      self.since = since
+      self.heard_from = heard_from
+      advice = splitBrainAdvice(isHeard: heard_from != nil)
     }
   }
 
@@ -173,6 +197,9 @@ public struct StatusReport: Codable, Sendable {
     public var last_seen_ms: Double?
     /// From here on by the peer link, what the peer said last.
     public var round_trip_ms: Double?
+    /// By how much its clock is ahead of this node's; the truth is no farther from that than the error.
+    public var clock_ahead_ms: Double?
+    public var clock_error_ms: Double?
     public var version: String?
     public var config_hash: String?
     public var bytes_in: UInt64?

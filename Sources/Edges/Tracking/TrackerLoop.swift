@@ -218,7 +218,7 @@ final class TrackerLoop {
   private func overdue(_ index: Int, _ command: CommandRun, at now: Instant) {
     // Whoever notices this very late was stalled, and can't blame the command.
     let isLate = now - command.deadline > slots[index].target.timeout / 2
-    let message = "it did not end within \(slots[index].target.timeout)"
+    let message = "it did not end within \(slots[index].target.timeout.words)"
     finish(index, command, isLate ? .unknown("this node was stalled meanwhile") : .bad(message))
   }
 

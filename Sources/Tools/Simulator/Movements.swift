@@ -58,7 +58,7 @@ struct Movements {
           message: "lb\(move.node + 1) says that VIP \(move.vip + 1) moved to \(target), which never had it")
       }
     case .refused: refused += 1
-    case .done: break
+    case .already, .done: break
     }
     return nil
   }

@@ -8,13 +8,18 @@ import Telemetry
 struct Asking {
   let socket: SocketOption
   var timeout = Duration.seconds(10)
+  /// The command ends, well, as soon as nobody reads that any more.
+  var output: Int32?
 
   /// The body of an answer that is no refusal; else the command ends with the daemon's words and 1, or with 3 where none answers.
   func ask(_ method: String, _ target: String, body: [UInt8] = []) throws -> [UInt8] {
     let response: ControlResponse
     do throws(ControlError) {
-      response = try ControlClient(path: socket.socket, timeout: timeout).request(method, target, body: body)
+      var client = ControlClient(path: socket.socket, timeout: timeout)
+      client.output = output
+      response = try client.request(method, target, body: body)
     } catch {
+      if case .unread = error { throw ExitCode.success }
       throw fail("\(error)", ExitStatus(rawValue: error.exitCode) ?? .failed)
     }
     guard response.isSuccess else {

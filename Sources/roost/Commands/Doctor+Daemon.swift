@@ -30,7 +30,52 @@ extension Findings {
         add(.warning, "daemon", "VIP \(vip.name): \(count) adverts were \(reason)")
       }
     }
-    for peer in report.peers { judge(peer, report) }
+    for split in report.split_brains ?? [] {
+      add(
+        .failed, "daemon",
+        "split brain: \(split.owners.joined(separator: ", ")) own VIP \(split.vip) at the same time since \(split.since)",
+        fix: split.advice)
+    }
+    for peer in report.peers {
+      judge(peer, report)
+      judgeClock(of: peer, window: report.clock_window_ms)
+    }
+  }
+
+  /// Signed adverts are refused when they are of another time: long before that it should be mended.
+  private mutating func judgeClock(of peer: StatusReport.Peer, window: Double?) {
+    guard peer.state == "up" else { return }
+    guard let words = peer.clockWords else {
+      if window != nil {
+        add(
+          .unknown, "clock", "\(peer.name) does not say its time: is it of an older version?",
+          fix: "install the same version on each node")
+      }
+      return
+    }
+    guard let window, let share = peer.clockShare(of: window) else {
+      return add(.ok, "clock", "the clock of \(peer.name) is \(words) of this node's; nothing here depends on it")
+    }
+    let limit = Duration.milliseconds(window).words
+    let fix =
+      "run chrony, or systemd-timesyncd, on each node, and look at its sources (chronyc tracking, timedatectl timesync-status)"
+    let text = "the clock of \(peer.name) is \(words) of this node's"
+    switch share {
+    case 0.5...:
+      add(
+        .failed, "clock",
+        "\(text); signed adverts are refused when two clocks differ by more than \(limit), and then each node owns the VIPs",
+        fix: fix)
+    case 0.1...:
+      add(
+        .warning, "clock", "\(text); signed adverts are refused when two clocks differ by more than \(limit)", fix: fix)
+    default:
+      if (peer.clock_error_ms ?? 0) >= window / 2 {
+        add(.unknown, "clock", "\(text): the round trip to \(peer.name) is too long to tell", fix: "ask again")
+      } else {
+        add(.ok, "clock", "\(text), far less than the \(limit) that signed adverts allow")
+      }
+    }
   }
 
   private mutating func judge(_ peer: StatusReport.Peer, _ report: StatusReport) {

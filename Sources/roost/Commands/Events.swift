@@ -68,7 +68,7 @@ struct Events: ParsableCommand {
 
   private func read(after number: UInt64, waiting: Bool) throws -> EventPage {
     let wait = follow && waiting ? "&wait_ms=20000" : ""
-    let asking = Asking(socket: socket, timeout: .seconds(40))
+    let asking = Asking(socket: socket, timeout: .seconds(40), output: follow ? STDOUT_FILENO : nil)
     return try asking.ask("GET", "/events?since=\(number)\(wait)", as: EventPage.self).0
   }
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Basis
 import FoundationEssentials
 
 struct Move: ParsableCommand {
@@ -6,7 +7,7 @@ struct Move: ParsableCommand {
     abstract: "Hand a VIP over to another node.",
     discussion: """
       The new owner is ready before the old one lets go. Waits until it is done, and says how long nobody owned the VIP.
-      Asked on a node that does not own it, it goes to the owner. The VIP stays where it was moved until that node fails, \
+      Asked on a node that does not own it, it goes to the owner; where --to owns it already, nothing is done. The VIP stays where it was moved until that node fails, \
       or it is moved again.
       """)
 
@@ -29,13 +30,8 @@ struct Move: ParsableCommand {
     let (answer, bytes) = try Asking(socket: socket, timeout: .seconds(310))
       .ask("POST", "/vips/\(Asking.escaped(vip))/move", body: Array(body), as: CommandRoutes.Answer.self)
     if output.json { return print(String(decoding: bytes, as: UTF8.self), terminator: "") }
-    let vacant = answer.vacant_ms.map { "; nobody owned it for \(text($0)) ms at most" } ?? ""
+    if answer.already == true { return print("\(answer.owner ?? "it") owns \(vip) already; nothing was done") }
+    let vacant = answer.vacant_ms.map { "; nobody owned it for \(Duration.nanoseconds($0 * 1e6).words) at most" } ?? ""
     print("\(vip) is on \(answer.owner ?? "its new owner")\(vacant)")
-  }
-
-  private func text(_ milliseconds: Double) -> String {
-    let hundredths = Int((milliseconds * 100).rounded())
-    let fraction = hundredths % 100
-    return "\(hundredths / 100).\(fraction < 10 ? "0" : "")\(fraction)"
   }
 }

@@ -43,6 +43,14 @@ struct ClusterSecrets: Sendable {
     }
   }
 
+  /// By how much the clocks of two nodes may differ before one refuses the other's signed adverts; nil where none are judged by the time.
+  var clockWindow: Duration? {
+    authentication.compactMap { settings in
+      guard settings.mode != .off, case .window(let window) = settings.freshness else { return nil }
+      return window
+    }.min()
+  }
+
   /// The same, each VIP's in its place.
   func arranged(_ places: Places) -> ClusterSecrets {
     var moved = self

@@ -66,6 +66,7 @@ struct CommandRoutes: Sendable {
       }
       wanted = read
     }
+    if let node = wanted.to, let why = exclusion(of: node, from: name, plan) { return answer(.error(409, why)) }
     switch wanted.to {
     case nil: command(.move(vip: vip, to: .best), answer)
     case plan.name?: command(.move(vip: vip, to: .thisNode), answer)
@@ -80,11 +81,20 @@ struct CommandRoutes: Sendable {
         return answer(
           .error(
             409,
-            "this node can't ask '\(node)': there is no peer link without cluster.secret; move it to \(plan.name) from there"
+            "this node can't ask '\(node)' whether it is ready: there is no peer link without cluster.secret (`roost secret` makes one for all nodes). Without it, `roost node standby` here gives the VIP up to the most preferred node"
           ))
       }
       command(.move(vip: vip, to: .peer(peer)), answer)
     }
+  }
+
+  /// Why a node that is there can never own that VIP; nil where it can.
+  private func exclusion(of node: String, from name: String, _ plan: DaemonPlan) -> String? {
+    guard plan.configuration.member(node) != nil,
+      let vip = plan.configuration.vips.first(where: { $0.name == name }), vip.priority(of: node) == nil
+    else { return nil }
+    return
+      "'\(node)' never owns \(name): vips.\(name).prefer lists \(list(vip.prefer)). Move it to one of those, or add '\(node)' there and `roost reload` on each node"
   }
 
   /// What became of a command, as JSON.
@@ -93,6 +103,8 @@ struct CommandRoutes: Sendable {
     var owner: String?
     /// How long nobody owned the VIP, at most.
     var vacant_ms: Double?
+    /// True where that node owned the VIP before, too, and nothing was done.
+    var already: Bool?
   }
 
   private func command(_ command: Command, _ answer: @escaping ControlServer.Answer) {
@@ -101,6 +113,7 @@ struct CommandRoutes: Sendable {
       case .done: answer(ControlResponse(encoding: Answer()))
       case .moved(let node, let vacant):
         answer(ControlResponse(encoding: Answer(owner: node, vacant_ms: vacant?.milliseconds)))
+      case .already(let node): answer(ControlResponse(encoding: Answer(owner: node, already: true)))
       case .refused(let reason): answer(.error(409, reason))
       }
     }

@@ -126,16 +126,17 @@ extension Loop {
     switch report {
     case .watches(let pid): parts.log.write(.notice, "the guardian watches, as process \(pid)")
     case .died(let pid, let pause):
-      parts.log.write(.warning, "the guardian (process \(pid)) died; another one is started in \(pause)")
+      parts.log.write(.warning, "the guardian (process \(pid)) died; another one is started in \(pause.words)")
     case .notStarted(let error, let pause):
       parts.log.write(
-        .error, "no guardian can be started, so a crash of this process is not covered: \(error); again in \(pause)")
+        .error,
+        "no guardian can be started, so a crash of this process is not covered: \(error); again in \(pause.words)")
     case .released(let release):
       parts.log.write(.error, "while the loop stood still, the guardian \(release)")
     case .demoted(let burnt):
       parts.log.write(
         .error,
-        "the loop used \(burnt.milliseconds) ms of processor time without a pause, so it runs without real-time priority from now on"
+        "the loop used \(burnt.words) of processor time without a pause, so it runs without real-time priority from now on"
       )
     case .trouble(let text): parts.log.write(.warning, "guardian: \(text)")
     }

@@ -1,3 +1,4 @@
+import Basis
 import Linux
 import Node
 import PeerLink
@@ -17,6 +18,7 @@ extension PeerLinkSettings {
       },
       secrets: plan.secrets.secrets, software: Roost.version, configuration: plan.configuration.hash)
     advertKeys = plan.secrets.derivedIDs
+    clockLimit = plan.secrets.clockWindow.map { $0 / 2 }
   }
 }
 
@@ -36,7 +38,19 @@ extension PeerLinkReport {
       return (.notice, "peer \(name(peer)) is linked, version \(hello.software)")
     case .down(let peer, let reason): return (.warning, "peer \(name(peer)) is not linked: \(reason)")
     case .trouble(let text): return (.warning, text)
+    case .clock(let peer, let clock, isTooFar: true):
+      return (
+        .warning,
+        "peer \(name(peer)): its clock is \(clock.offset.ahead) of this node's; signed adverts are refused when the two differ by more: run chrony, or systemd-timesyncd, on each node"
+      )
+    case .clock(let peer, let clock, isTooFar: false):
+      return (.notice, "peer \(name(peer)): its clock is near enough to this node's again (\(clock.offset.ahead))")
     case .said: return nil
     }
   }
+}
+
+extension Duration {
+  /// Of a clock: "3 ms ahead", "1.2 s behind".
+  var ahead: String { self < .zero ? "\((.zero - self).words) behind" : "\(words) ahead" }
 }

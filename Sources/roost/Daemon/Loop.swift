@@ -240,7 +240,7 @@ final class Loop {
     case .changed(let peer, let hello): elections.learn(keys: hello.advertKeys, of: peer)
     case .down(let peer, _): give(.peer(peer, .down), at: Clock.now())
     case .said(let peer, let message): give(.peer(peer, .said(message)), at: Clock.now())
-    case .trouble: break
+    case .clock, .trouble: break
     }
   }
 
@@ -278,7 +278,7 @@ final class Loop {
     troubles[name] = Trouble(pause: pause, until: now + pause)
     parts.log.write(
       .error,
-      "adverts can't be sent or heard on \(name): \(error); trying again in \(pause) (does a firewall drop IP protocol 112?)"
+      "adverts can't be sent or heard on \(name): \(error); trying again in \(pause.words) (does a firewall drop IP protocol 112?)"
     )
     var state = LinkState(interface, node: plan.configuration.member(plan.name))
     state.canAdvertise = false

@@ -57,7 +57,7 @@ private struct StatusMaker {
 
   func report(_ snapshot: Loop.Snapshot, started: Instant) -> StatusReport {
     let clock = Times(snapshot)
-    return StatusReport(
+    var report = StatusReport(
       node: plan.name, version: Roost.version, uptime_ms: (snapshot.now - started).milliseconds,
       config_hash: plan.configuration.hash,
       loop: loop(snapshot.statistics, guardian: snapshot.guardian),
@@ -66,6 +66,19 @@ private struct StatusMaker {
       },
       services: snapshot.node.services.indices.compactMap { service($0, snapshot.node, clock) },
       peers: peers(snapshot))
+    let split = snapshot.node.vips.indices.compactMap { splitBrain($0, snapshot.node, clock) }
+    if !split.isEmpty { report.split_brains = split }
+    report.clock_window_ms = plan.secrets.clockWindow?.milliseconds
+    return report
+  }
+
+  private func splitBrain(_ vip: Int, _ node: Node, _ clock: Times) -> StatusReport.SplitBrain? {
+    guard let split = node.splitBrain(of: vip) else { return nil }
+    return StatusReport.SplitBrain(
+      vip: node.vips[vip].settings.name,
+      owners: split.owners.map { owner in
+        if case .address(let address) = owner { nodeName(address) } else { "\(owner)" }
+      }, since: clock.text(split.since), heard_from: split.heard?.description)
   }
 
   private func loop(_ statistics: ReactorStatistics, guardian: Int32?) -> StatusReport.Loop {
@@ -193,6 +206,8 @@ extension StatusReport.Peer {
     state = status.state == .up ? "up" : state == "up" ? "adverts only" : "down"
     if let seen = status.lastSeen { last_seen_ms = min(last_seen_ms ?? .infinity, max(0, (now - seen).milliseconds)) }
     round_trip_ms = status.roundTrip?.milliseconds
+    clock_ahead_ms = status.clock?.offset.milliseconds
+    clock_error_ms = status.clock?.error.milliseconds
     bytes_in = status.bytesIn
     bytes_out = status.bytesOut
     dropped = status.dropped

@@ -195,7 +195,7 @@ final class Upgrader: Sendable {
     } catch {
       switch error {
       case .closed: throw Refusal(text: "the new process ended; the log has its words")
-      case .late: throw Refusal(text: "the new process was not ready within \(limit)")
+      case .late: throw Refusal(text: "the new process was not ready within \(limit.words)")
       }
     }
     if case .failed(let why) = message { throw Refusal(text: "the new process can't run: \(why)") }
