@@ -43,6 +43,7 @@ extension Node {
     settleGroups(at: now, emit)
     settleNaming(at: now, emit)
     settleHandOvers(at: now, emit)
+    settleRivals(at: now, emit)
     settleStandby(emit)
   }
 
@@ -148,7 +149,7 @@ extension Node {
       phase == .running && coordination.standby == .no && vips[vip].machine.state != .initialize
     return .init(
       name: vips[vip].settings.name, state: state, priority: vips[vip].hasElection ? vips[vip].machine.priority : 0,
-      isEligible: isEligible)
+      isEligible: isEligible, router: router(of: vip))
   }
 
   /// The owner names who should follow it, to all: to each that is new, and to everybody when it changes.
@@ -192,7 +193,7 @@ extension Node {
   /// Whether a peer can take a VIP, as far as this node knows.
   private func isWilling(_ peer: Int, for vip: Int) -> Bool {
     guard coordination.peers[peer].isUp, coordination.peers[peer].vips.indices.contains(vip),
-      let report = coordination.peers[peer].vips[vip]
+      let report = coordination.peers[peer].vips[vip], !isElectedElsewhere(report, vip)
     else { return false }
     return report.isEligible && report.state == .backup && report.priority > 0
   }
@@ -209,6 +210,9 @@ extension Node {
     guard status.isUp else { return "there is no link to \(status.name)" }
     guard status.vips.indices.contains(vip), let report = status.vips[vip] else {
       return "\(status.name) does not know \(vips[vip].settings.name)"
+    }
+    guard !isElectedElsewhere(report, vip) else {
+      return "\(status.name) knows \(report.name) as another virtual router: both need the same configuration"
     }
     guard report.isEligible, report.state == .backup, report.priority > 0 else {
       return "\(status.name) is not ready for \(report.name) (it is in \(report.state))"
