@@ -218,7 +218,9 @@ struct `A configuration that changes on one node after another` {
     let (backupFirst, ownerFirst) = (["lb2", "lb1"], ["lb1", "lb2"])
     try rolling.roll(backupFirst) { $0.interval = 50 }
     try rolling.roll(ownerFirst) { $0.interval = 200 }
+    let renaming = Clock.now()
     try rolling.roll(backupFirst) { $0.service = "shop" }
+    let renamed = Clock.now()
     try rolling.roll(ownerFirst) { ($0.every, $0.path) = (200, "/") }
     for mode in ["receive", "permissive", "enforce"] { try rolling.roll(backupFirst) { $0.authentication = mode } }
     let links = rolling.lines("lb1", with: "not linked").count + rolling.lines("lb2", with: "not linked").count
@@ -231,11 +233,13 @@ struct `A configuration that changes on one node after another` {
     try rolling.roll(ownerFirst) { $0.accepts = true }
     let end = Clock.now()
     let samples = try rolling.finishProber()
-    let counts = ClientRecord(samples).counts(from: start, to: end)
+    let record = ClientRecord(samples)
+    let counts = record.counts(from: start, to: end)
     #expect(counts.probes > 1000 && counts.requests > 100)
-    // A machine that does not run the prober loses nothing; one that loses a packet now and then is not the reload's doing.
-    #expect(
-      counts.probesLost == 0 && counts.connectsFailed == 0 && counts.requestsFailed == 0, "\(counts) \(rolling.words)")
+    #expect(counts.probesLost == 0 && counts.connectsFailed == 0, "\(counts) \(rolling.words)")
+    // A service that is renamed is another one: a request on a kept connection may cross the end of the old one, as with any server.
+    let failed = record.failedRequests
+    #expect(failed.count <= 1 && failed.allSatisfy { (renaming...renamed).contains($0) }, "\(counts) \(rolling.words)")
     print("rolling changes: \(counts)")
     #expect(!rolling.monitor.changes.contains { $0.host == "lb2" && $0.time > start }, "\(rolling.words)")
     for node in ["lb1", "lb2"] {
