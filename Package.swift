@@ -159,7 +159,9 @@ let package = Package(
       swiftSettings: edge),
     .testTarget(
       name: "LabTests",
-      dependencies: ["Lab", "lab-helper", "Scenario", "Configuration", "Linux", "CLinux", "Basis", "Wire", "VRRP"],
+      dependencies: [
+        "Lab", "lab-helper", "roost", "Scenario", "Configuration", "Linux", "CLinux", "Basis", "Wire", "VRRP",
+      ],
       swiftSettings: edge),
   ]
 )

@@ -110,7 +110,10 @@ enum Grammar {
   private static let router = Shape.keys(
     of: "a virtual router",
     [
-      Key("id", .scalar(.whole(1...255)), required: true, "VRID: one that no other virtual router on the link has."),
+      Key(
+        "id", .scalar(.whole(1...255)), required: true,
+        "VRID: one that no other virtual router on the link has. Nodes with a link (cluster.secret) may learn of another one by turns; without, put all but the owner on standby first (`roost node standby`), or there are two owners until the last one knows."
+      ),
       // The version decides what exactly is allowed: `CrossChecks`.
       Key(
         "interval", .scalar(.duration(.milliseconds(10) ... .seconds(255))), default: .string("1s"),

@@ -79,6 +79,8 @@ struct Listening: Sendable {
   /// A claim is due, and waits for a witness, since then.
   var heldBackAt: Instant?
   var isHeldBack: Bool { heldBackAt != nil }
+  /// A claim is due, and waits since then for a peer that knows the VIP as another virtual router; see `Node+Rivals.swift`.
+  var rivalSince: Instant?
 
   /// The next question's number.
   mutating func nextRound(at now: Instant) -> UInt64 {
@@ -188,11 +190,13 @@ extension Node {
     // Where an answer takes long, each comes too old for the proof; one to a question of the time of waiting is as good as it can be.
     if let since = vips[vip].listening.heldBackAt, asked < since, isIsolated(vip, at: now) { return }
     freeClaim(vip: vip, at: now, emit)
+    guard !waitsForRival(vip: vip, at: now, emit) else { return }
     if let due = vips[vip].machine.deadline, due <= now { elect(vip: vip, .timer, at: now, emit) }
   }
 
   /// Whether a router whose deadline was reached may act on it. A backup that hears nothing at all is held back.
   mutating func mayClaim(vip: Int, at now: Instant, _ emit: (Effect) -> Void) -> Bool {
+    if waitsForRival(vip: vip, at: now, emit) { return false }
     guard settings.hasWitnesses, vips[vip].machine.state == .backup, isIsolated(vip, at: now) else { return true }
     if vips[vip].listening.heldBackAt == nil { vips[vip].listening.heldBackAt = now }
     vips[vip].listening.ask = min(vips[vip].listening.ask ?? now, now)
@@ -215,7 +219,7 @@ extension Node {
     return !(hearsay.isUp.contains(true) && min(quiet ?? waited, waited) >= Self.peerLinkProof)
   }
 
-  private mutating func freeClaim(vip: Int, at now: Instant, _ emit: (Effect) -> Void) {
+  mutating func freeClaim(vip: Int, at now: Instant, _ emit: (Effect) -> Void) {
     vips[vip].listening.heldBackAt = nil
     elect(vip: vip, .postpone(until: now), at: now, emit)
   }

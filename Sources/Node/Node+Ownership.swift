@@ -147,6 +147,7 @@ extension Node {
       giveUp(vip: vip, politely: false, at: now, emit)
       vips[vip].listening.ask = nil
       vips[vip].listening.heldBackAt = nil
+      vips[vip].listening.rivalSince = nil
     case .announce:
       announce(vip: vip, emit)
     case .notice(let notice):
@@ -191,6 +192,7 @@ extension Node {
     vips[vip].renewal = lease.map { Self.renewal(of: $0, after: now) }
     vips[vip].listening.ask = nil
     vips[vip].listening.heldBackAt = nil
+    vips[vip].listening.rivalSince = nil
     vips[vip].defence = Defence()
     vips[vip].preparing = vips[vip].settings.preparation.map { now + $0 }
     let announcing = vips[vip].preparing == nil

@@ -44,6 +44,7 @@ extension Node {
     settleGroups(at: now, emit)
     settleNaming(at: now, emit)
     settleHandOvers(at: now, emit)
+    settleRivals(at: now, emit)
     settleStandby(emit)
   }
 
@@ -150,7 +151,7 @@ extension Node {
       phase == .running && coordination.standby == .no && vips[vip].machine.state != .initialize
     return .init(
       name: vips[vip].settings.name, state: state, priority: vips[vip].hasElection ? vips[vip].machine.priority : 0,
-      isEligible: isEligible)
+      isEligible: isEligible, router: router(of: vip))
   }
 
   /// The owner names who should follow it, to all: to each that is new, and to everybody when it changes.
@@ -194,7 +195,7 @@ extension Node {
   /// Whether a peer can take a VIP, as far as this node knows.
   private func isWilling(_ peer: Int, for vip: Int) -> Bool {
     guard coordination.peers[peer].isUp, coordination.peers[peer].vips.indices.contains(vip),
-      let report = coordination.peers[peer].vips[vip]
+      let report = coordination.peers[peer].vips[vip], !isElectedElsewhere(report, vip)
     else { return false }
     return report.isEligible && report.state == .backup && report.priority > 0
   }
@@ -215,6 +216,9 @@ extension Node {
     }
     guard status.vips.indices.contains(vip), let report = status.vips[vip] else {
       return "\(status.name) does not know \(name): has it the same configuration? (`roost reload` there)"
+    }
+    guard !isElectedElsewhere(report, vip) else {
+      return "\(status.name) knows \(name) as another virtual router: both need the same configuration"
     }
     if report.isEligible, report.state == .backup, report.priority > 0 { return nil }
     // A node without a priority holds no election for it.

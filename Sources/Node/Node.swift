@@ -13,6 +13,7 @@ import Wire
 /// - `Node+Addresses.swift`: what the address thread reports, leases, announcements.
 /// - `Node+Claims.swift`: somebody else announces a VIP of ours.
 /// - `Node+Listening.swift`: before a node claims: does it hear anything at all?
+/// - `Node+Rivals.swift`: a peer elects the VIP's owner as another virtual router.
 /// - `Node+Services.swift`: from results of checks to backends that take traffic.
 /// - `Node+Reload.swift`: other settings, by difference.
 /// - `Node+Tracking.swift`, `Node+Groups.swift`: what else decides whether this node may own a VIP, and how much it is preferred.

@@ -3,7 +3,7 @@ import VRRP
 
 /// A recording of a node: every event that it was given, and enough of what it decided to see where another run differs.
 ///
-/// The form, version 2. Numbers are LEB128 unless a width is given; widths are little-endian.
+/// The form, version 3. Numbers are LEB128 unless a width is given; widths are little-endian.
 ///
 ///     header      "ROOSTREC" · version, 1 byte · seed, 8 bytes · hash of the settings, 8 bytes · the settings
 ///     event       kind, 1 byte · nanoseconds since the event before, zigzag · digest before it, 2 bytes · its fields
@@ -12,7 +12,7 @@ import VRRP
 /// The two bytes of each event place a difference at the event that made it, but for one in 65,536; the checkpoint behind every
 /// 256th leaves no doubt that there is one. What was cut off at the end, as in a crash, costs only what is missing.
 public enum Recording {
-  public static let version: UInt8 = 2
+  public static let version: UInt8 = 3
   static let magic = Array("ROOSTREC".utf8)
   static let checkpoint: UInt8 = 0xFF
   static let eventsBetweenCheckpoints: UInt64 = 256

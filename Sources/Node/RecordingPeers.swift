@@ -86,7 +86,7 @@ extension PeerMessage {
   /// At most this long as bytes, with room for numbers.
   var mostBytes: Int {
     switch self {
-    case .vips(let reports): reports.reduce(16) { $0 + $1.name.utf8.count + 16 }
+    case .vips(let reports): reports.reduce(16) { $0 + $1.name.utf8.count + 24 }
     case .successor(let vip, let node): 64 + vip.utf8.count + (node?.utf8.count ?? 0)
     case .prepare(let vip, _), .ready(let vip, _), .taken(let vip, _): 64 + vip.utf8.count
     case .refused(let vip, _, let reason): 64 + vip.utf8.count + reason.utf8.count
@@ -114,6 +114,11 @@ extension PeerMessage {
         BytesOut.text(report.name, &bytes)
         bytes += [report.state.rawValue, report.priority]
         BytesOut.flag(report.isEligible, &bytes)
+        BytesOut.flag(report.router != nil, &bytes)
+        guard let router = report.router else { continue }
+        bytes += [router.id, router.version]
+        BytesOut.flag(router.usesIPv6, &bytes)
+        BytesOut.flag(router.isUnicast, &bytes)
       }
     case .successor(let vip, let node):
       head(1, vip, 0)
@@ -184,6 +189,9 @@ extension PeerMessage.VIPReport {
     guard let state = State(rawValue: try bytes.byte()) else { throw bytes.malformed("no state of a VIP") }
     let priority = try bytes.byte()
     self.init(name: name, state: state, priority: priority, isEligible: try bytes.flag())
+    guard try bytes.flag() else { return }
+    let (id, version) = (try bytes.byte(), try bytes.byte())
+    router = Router(id: id, version: version, usesIPv6: try bytes.flag(), isUnicast: try bytes.flag())
   }
 }
 

@@ -139,18 +139,69 @@ struct JournalTests {
     }
   }
 
+  @Test(arguments: ["rm '%'", "truncate -s 40 '%'", "rm '%.copy'", "truncate -s 40 '%.copy'"])
+  func `where one of the two journals is lost or damaged, settings are given back all the same`(_ harm: String) throws {
+    try withFolder { folder in
+      try TwoHosts.run { _ in
+        let path = folder + "/addresses.journal"
+        var vip = web
+        vip.virtualMAC = VirtualMAC(id: 51)
+        try crash([vip], path)
+        func settings() throws -> String { try shell("cd /proc/sys/net/ipv4/conf/eth0; cat arp_ignore arp_announce") }
+        #expect(try settings() == "1\n2\n")
+        try shell(harm.replacing("%", with: path))
+        let reports = Reports()
+        let thread = try AddressThread([], watching: ["eth0"], record: OwnershipRecord(capacity: 8), journal: path) {
+          reports.append($0)
+        }
+        #expect(try settings() == "0\n0\n")
+        #expect(try !hasVIPs())
+        let isOfCopy = harm.contains(".copy")
+        #expect(
+          reports.all.contains { if case .journal(let word) = $0 { word.contains("copy") } else { false } } != isOfCopy)
+        thread.stop()
+        #expect(access(path, F_OK) != 0 && access(path + ".copy", F_OK) != 0)
+      }
+    }
+  }
+
+  @Test func `on a full disk what was written stays, and the copy knows the rest`() throws {
+    try withFolder { folder in
+      try TwoHosts.run { _ in
+        let disk = folder + "/disk"
+        try shell("mkdir '\(disk)'; mount -t tmpfs -o size=64k tmpfs '\(disk)'")
+        defer { _ = try? shell("umount '\(disk)'") }
+        let path = disk + "/addresses.journal"
+        var vip = web
+        vip.virtualMAC = VirtualMAC(id: 51)
+        try crash([vip], path)
+        try shell("head -c 100000 /dev/zero > '\(disk)/rest' 2>/dev/null; true")
+        let file = JournalFile(path: path)
+        let before = try #require(file.read().journal)
+        #expect(before.settings.count == 2)
+        var bigger = before
+        for number in 0..<500 {
+          bigger.places.append(.init(address: .v4(IPv4Address(rawValue: UInt32(number))), interface: "eth0", index: 2))
+        }
+        #expect(file.write(bigger, waiting: .seconds(5)) != nil)
+        #expect(file.read().journal == before)
+      }
+    }
+  }
+
   @Test func `a damaged journal is told, and the new life goes on`() throws {
     try withFolder { folder in
       try TwoHosts.run { _ in
         let path = folder + "/addresses.journal"
         try crash([web], path)
-        try shell("truncate -s 40 '\(path)'")
+        try shell("truncate -s 40 '\(path)' '\(path).copy'")
         let reports = Reports()
         let thread = try AddressThread([web], watching: ["eth0"], record: OwnershipRecord(capacity: 8), journal: path) {
           reports.append($0)
         }
         defer { thread.stop() }
         #expect(reports.has { if case .journal(let word) = $0 { word.contains("damaged") } else { false } })
+        #expect(access(path + ".damaged", F_OK) == 0)
         // It is a VIP of this life's, and nobody owns it.
         #expect(reports.has { $0 == .strayRemoved(3, web.addresses[0]) })
         #expect(try eventually { try !hasVIPs() })
@@ -173,7 +224,7 @@ struct JournalTests {
         try crash([web], path)
         let elsewhere = try hosts.on(hosts.there) { try Sweeper.release(journal: path) }
         #expect(elsewhere.removed == [] && elsewhere.troubles.count == 1)
-        guard case .journal(var journal) = JournalFile(path: path).read() else {
+        guard var journal = JournalFile(path: path).read().journal else {
           Issue.record("no journal")
           return
         }

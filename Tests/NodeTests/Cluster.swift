@@ -51,6 +51,7 @@ final class Cluster {
   private var longest: [Duration]
   private var vacantNow: [Duration]
 
+  private var frozen: Set<Int> = []
   private var queue: [Due] = []
   private var order = 0
   private var holders: [[Bool]]
@@ -132,6 +133,9 @@ final class Cluster {
     for other in nodes.indices where other != node && linked[node][other] { unlink(node, other) }
   }
 
+  /// It hears, and nothing becomes due to it any longer.
+  func freeze(_ node: Int) { frozen.insert(node) }
+
   func setLink(of node: Int, up: Bool) {
     give(.link(interface: "eth0", LinkState(isUp: up, ipv4: Self.source(of: node), linkLocal: nil)), to: node)
   }
@@ -180,7 +184,7 @@ final class Cluster {
     let end = now + duration
     while true {
       let arrival = queue.min { ($0.at, $0.order) < ($1.at, $1.order) }
-      let timers = nodes.indices.filter { isAlive[$0] && nodes[$0].deadline != nil }
+      let timers = nodes.indices.filter { isAlive[$0] && !frozen.contains($0) && nodes[$0].deadline != nil }
       let timer = timers.min { nodes[$0].deadline! < nodes[$1].deadline! }
       let due = earlier(arrival?.at, timer.flatMap { nodes[$0].deadline })
       guard let due, due <= end else { break }

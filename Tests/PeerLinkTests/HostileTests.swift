@@ -70,6 +70,21 @@ import Wire
     eventually("said") { two.isTold("is no node with the address") }
   }
 
+  @Test func `Who says ever new things can't fill the log`() throws {
+    let two = try listener()
+    defer { two.link.stop() }
+    // Each is refused for another reason: a certificate of another cluster, another node's, none, rubbish.
+    for round in 0..<40 {
+      let kind = round % 4
+      let stranger = try stranger(
+        name: kind == 0 ? "lb1" : kind == 1 ? "somebody \(round)" : nil, secrets: kind == 0 ? [newSecret] : [oldSecret])
+      if kind < 2 { _ = try stranger.shakeHands() } else { stranger.send([UInt8](repeating: UInt8(round), count: 99)) }
+      #expect(stranger.isEnded)
+    }
+    let told = two.reports.count { if case .trouble = $0 { true } else { false } }
+    #expect((1...8).contains(told))
+  }
+
   @Test func `Whoever holds a connection open and says nothing makes room`() throws {
     let two = try listener {
       $0.limits.unauthenticated = 4

@@ -103,7 +103,8 @@ struct FrameTests {
   @Test func `As many VIPs as a configuration can have fit`() throws {
     let reports = (0..<1024).map {
       PeerMessage.VIPReport(
-        name: String(repeating: "x", count: 60) + "\($0)", state: .backup, priority: 253, isEligible: true)
+        name: String(repeating: "x", count: 60) + "\($0)", state: .backup, priority: 253, isEligible: true,
+        router: .init(id: 51, version: 3, usesIPv6: false, isUnicast: $0 % 2 == 0))
     }
     let bytes = PeerFrame.message(.vips(reports)).encoded
     #expect(bytes.count < PeerFrame.longest)

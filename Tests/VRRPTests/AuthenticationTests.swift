@@ -364,6 +364,11 @@ extension AdvertSigner {
     #expect(choice.index(at: start) == 0)
     #expect(SigningKeyChoice(keys: [2, 1], peers: 0, at: start).index(at: start) == 0)
     #expect(SigningKeyChoice(keys: [], peers: 2, at: start).index(at: start) == 0)
+    // Other keys, and a peer that changed places: what it said is known still.
+    choice.learn([1], of: 0)
+    #expect(choice.with(keys: [1, 2], origins: [nil, 0], at: start).index(at: start) == 0)
+    #expect(choice.with(keys: [2, 1], origins: [0], at: start).index(at: start) == 1)
+    #expect(choice.with(keys: [2, 1], origins: [], at: start).index(at: start) == 0)
   }
 
   @Test func `From one secret to another, node by node, each advert can be verified`() {

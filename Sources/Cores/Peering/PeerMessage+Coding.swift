@@ -152,6 +152,11 @@ private struct FrameWriter {
     put(report.state.rawValue)
     put(report.priority)
     put(UInt8(report.isEligible ? 1 : 0))
+    if let router = report.router {
+      put(router.id)
+      put(router.version)
+      put(UInt8((router.usesIPv6 ? 1 : 0) | (router.isUnicast ? 2 : 0)))
+    }
     let length = bytes.count - start - 2
     bytes[start] = UInt8(truncatingIfNeeded: length >> 8)
     bytes[start + 1] = UInt8(truncatingIfNeeded: length)
@@ -295,5 +300,10 @@ extension PeerMessage.VIPReport {
     let isEligible = try reader.number(UInt8.self) & 1 == 1
     guard let state else { return nil }
     self.init(name: name, state: state, priority: priority, isEligible: isEligible)
+    // Older software ends here.
+    guard !reader.rest.isEmpty else { return }
+    let (id, version) = (try reader.number(UInt8.self), try reader.number(UInt8.self))
+    let flags = try reader.number(UInt8.self)
+    router = Router(id: id, version: version, usesIPv6: flags & 1 != 0, isUnicast: flags & 2 != 0)
   }
 }

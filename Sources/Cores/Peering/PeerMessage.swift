@@ -53,14 +53,35 @@ public enum PeerMessage: Sendable, Hashable {
     public var priority: UInt8
     /// Whether the node would own the VIP if nobody else did.
     public var isEligible: Bool
+    /// The virtual router that elects its owner, as that node is configured: nodes hear each other's adverts only where it is the same.
+    /// Nil: there is no election, or the node's software does not say.
+    public var router: Router?
+
+    public struct Router: Sendable, Hashable {
+      /// VRID.
+      public var id: UInt8
+      /// Of VRRP: 2 or 3.
+      public var version: UInt8
+      /// Over which its adverts go.
+      public var usesIPv6: Bool
+      public var isUnicast: Bool
+
+      public init(id: UInt8, version: UInt8, usesIPv6: Bool, isUnicast: Bool) {
+        self.id = id
+        self.version = version
+        self.usesIPv6 = usesIPv6
+        self.isUnicast = isUnicast
+      }
+    }
 
     public enum State: UInt8, Sendable, Hashable { case initialize, backup, active, fault }
 
-    public init(name: String, state: State, priority: UInt8, isEligible: Bool) {
+    public init(name: String, state: State, priority: UInt8, isEligible: Bool, router: Router? = nil) {
       self.name = name
       self.state = state
       self.priority = priority
       self.isEligible = isEligible
+      self.router = router
     }
   }
 }

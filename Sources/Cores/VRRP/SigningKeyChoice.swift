@@ -23,6 +23,17 @@ public struct SigningKeyChoice: Sendable {
     patientUntil = now + Self.patience
   }
 
+  /// The same peers and others keys, or other peers: what was said is known still.
+  /// - Parameter origins: for each peer, its place until now; nil for one that is new.
+  public func with(keys: [UInt8], origins: [Int?], at now: Instant) -> SigningKeyChoice {
+    var next = SigningKeyChoice(keys: keys, peers: origins.count, at: now)
+    next.known = origins.map { origin in
+      guard let origin, known.indices.contains(origin) else { return nil }
+      return known[origin]
+    }
+    return next
+  }
+
   /// What a peer said. It is believed until it says otherwise, also while it is away.
   public mutating func learn(_ keys: [UInt8], of peer: Int) {
     if known.indices.contains(peer) { known[peer] = keys }

@@ -100,6 +100,12 @@ final class PeerConnection {
     return min(heard, nextPing)
   }
 
+  /// Whether it was made by authorities that are all among these.
+  func isVouchedFor(by fingerprints: [String]) -> Bool {
+    guard phase == .up, let authorities = session.authorities else { return false }
+    return fingerprints.contains(authorities.own) && fingerprints.contains(authorities.theirs)
+  }
+
   // MARK: Events
 
   func handle(_ readiness: Reactor.Readiness, at now: Instant) {
@@ -200,7 +206,8 @@ final class PeerConnection {
         switch session.read(into: buffer) {
         case .waiting: return
         case .ended: return end("the peer has ended the connection")
-        case .failed(let why): return end(phase == .greeting ? "\(refusal): \(why)" : "the connection broke: \(why)")
+        case .failed(let why):
+          return end(phase == .greeting ? "the handshake failed: \(why)" : "the connection broke: \(why)")
         case .bytes(let count):
           bytesIn &+= UInt64(count)
           frames.append(buffer[..<count])
@@ -268,7 +275,7 @@ final class PeerConnection {
   func introduce(_ hello: Hello) {
     guard hello != self.hello else { return }
     self.hello = hello
-    guard phase == .up else { return }
+    guard phase == .up || phase == .greeting else { return }
     write(.hello(hello))
     flush()
   }

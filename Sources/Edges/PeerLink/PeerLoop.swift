@@ -26,6 +26,8 @@ final class PeerLoop {
     var status: PeerLinkStatus
     /// It was told that its clock is too far off.
     var isOffTime = false
+    /// For the ends of connections that never were good.
+    var words = Restraint()
   }
 
   private var settings: PeerLinkSettings
@@ -43,8 +45,9 @@ final class PeerLoop {
   /// When to try to listen again; nil while it listens.
   private var listenAt: Instant?
   private var lastTrouble = ""
+  private var lastRefusal = ""
   /// A stranger can make trouble at any rate; it is not told at any rate.
-  private var troubleFrom = Instant(nanoseconds: .min)
+  private var refusals = Restraint()
   private let life: UInt64
   private var handshakes: TokenAllowance
 
@@ -231,7 +234,7 @@ final class PeerLoop {
   private func admit(_ descriptor: consuming Descriptor, from source: IPAddress, at now: Instant) {
     // Not one byte is read of who is no node by its address.
     guard peers.contains(where: { settings.isCalled(by: $0.name) && $0.addresses.contains(source) }) else {
-      return trouble("a connection from \(source) was refused: no node that calls this one has that address")
+      return refused(source, "no node that calls this one has that address")
     }
     guard let session = try? TLSSession(identity, isServer: true) else { return }
     let connection = make(descriptor, source, isServer: true, peer: nil, session, at: now)
@@ -356,23 +359,33 @@ final class PeerLoop {
 
   private func over(_ connection: PeerConnection, _ reason: String) {
     guard let index = connection.peer, peers[index].connection === connection else {
-      return trouble("a connection from \(connection.address) was refused: \(reason)")
+      return refused(connection.address, reason)
     }
     peers[index].status.add(connection)
     let wasUp = peers[index].status.state == .up
-    let isNews = wasUp || peers[index].status.reason != reason
+    let now = Clock.now()
+    let isOther = peers[index].status.reason != reason
     peers[index].connection = nil
-    failed(index, reason, at: Clock.now())
-    if isNews { report(.down(peer: index, reason: reason)) }
+    failed(index, reason, at: now)
+    if wasUp {
+      report(.down(peer: index, reason: reason))
+    } else if isOther, let left = peers[index].words.take(at: now) {
+      report(.down(peer: index, reason: reason + left))
+    }
   }
 
+  /// Of this node's own.
   private func trouble(_ text: String) {
-    let now = Clock.now()
-    guard text != lastTrouble, now >= troubleFrom else { return }
+    guard text != lastTrouble else { return }
     lastTrouble = text
-    guard !text.isEmpty else { return }
-    troubleFrom = now + .seconds(1)
-    report(.trouble(text))
+    if !text.isEmpty { report(.trouble(text)) }
+  }
+
+  private func refused(_ source: IPAddress, _ reason: String) {
+    let text = "a connection from \(source) was refused: \(reason)"
+    guard text != lastRefusal, let left = refusals.take(at: Clock.now()) else { return }
+    lastRefusal = text
+    report(.trouble(text + left))
   }
 
   // MARK: Settings
@@ -391,14 +404,19 @@ final class PeerLoop {
     let mustListenAnew =
       new.addresses.first != settings.addresses.first || new.port != settings.port
       || new.isCalled != settings.isCalled
-    let mustConnectAnew = secretsDiffer || new.port != settings.port || new.addresses != settings.addresses
+    let mustConnectAnew =
+      new.node != settings.node || new.port != settings.port || new.addresses != settings.addresses
+    if secretsDiffer || mustConnectAnew || new.peers != settings.peers {
+      for stranger in strangers { drop(stranger) }
+    }
     settings = new
     hello = Hello(new, life: life)
-    for stranger in strangers { drop(stranger) }
     var next: [Peer] = []
     for (index, peer) in new.peers.enumerated() {
       let old = peers.indices.contains(index) ? peers[index] : nil
-      if let old, old.name == peer.name, old.addresses == peer.addresses, !mustConnectAnew {
+      // A connection that secrets vouch for which both sides still have stays. Where there is none, other secrets may be the ones.
+      let isTrusted = !secretsDiffer || old?.connection?.isVouchedFor(by: identity.fingerprints) == true
+      if let old, old.name == peer.name, old.addresses == peer.addresses, !mustConnectAnew, isTrusted {
         next.append(old)
       } else {
         next.append(Peer(peer, calledBy: new, at: now))
@@ -421,7 +439,7 @@ final class PeerLoop {
       if wasUp { report(.down(peer: index, reason: "the configuration has changed")) }
     }
     peers = next
-    for peer in peers { peer.connection?.introduce(hello) }
+    for connection in strangers + peers.compactMap(\.connection) { connection.introduce(hello) }
     if mustListenAnew {
       stopListening()
       listenAt = now
@@ -437,6 +455,31 @@ final class PeerLoop {
         if let connection = peer.connection { status.add(connection) }
         return status
       })
+  }
+}
+
+/// How often something that others can cause at will is told: a few times at once, then once a minute.
+struct Restraint {
+  private static let burst = 6
+  private static let pause = Duration.seconds(60)
+  private var rest = Restraint.burst
+  private var refillAt = Instant(nanoseconds: .min)
+  private var untold = 0
+
+  /// Nil: not now. Else what to add: how much was not told before.
+  mutating func take(at now: Instant) -> String? {
+    if rest < Self.burst, now >= refillAt {
+      rest += 1
+      refillAt = now + Self.pause
+    }
+    guard rest > 0 else {
+      untold = min(untold, .max - 1) + 1
+      return nil
+    }
+    if rest == Self.burst { refillAt = now + Self.pause }
+    rest -= 1
+    defer { untold = 0 }
+    return untold == 0 ? "" : " (\(untold) more of such were not told)"
   }
 }
 

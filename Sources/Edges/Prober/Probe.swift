@@ -18,6 +18,8 @@ final class Probe {
   }
 
   let plan: ProbePlan
+  /// Of its target; another one when the targets are replaced.
+  var index: Int
   let number: UInt64
   let started: Instant
   let deadline: Instant
@@ -35,8 +37,9 @@ final class Probe {
   private var reader = ResponseReader(bodyLimit: CheckTarget.bodyLimit)
   private var search: Search?
 
-  private init(_ plan: ProbePlan, _ number: UInt64, _ descriptor: consuming Descriptor, at now: Instant) {
+  private init(_ plan: ProbePlan, _ index: Int, _ number: UInt64, _ descriptor: consuming Descriptor, at now: Instant) {
     self.plan = plan
+    self.index = index
     self.number = number
     self.descriptor = descriptor
     started = now
@@ -45,7 +48,7 @@ final class Probe {
   }
 
   /// Sends the first packet. What fails before that says nothing of the backend.
-  static func start(_ plan: ProbePlan, _ number: UInt64, at now: Instant) -> Start {
+  static func start(_ plan: ProbePlan, _ index: Int, _ number: UInt64, at now: Instant) -> Start {
     func unknown(_ message: String) -> Start {
       .finished(CheckResult(.unknown, latency: Clock.now() - now, message: message))
     }
@@ -56,7 +59,7 @@ final class Probe {
       try descriptor.setOption(SOL_SOCKET, SO_LINGER, linger(l_onoff: 1, l_linger: 0), "setsockopt SO_LINGER")
       let code = connect(descriptor.rawValue, plan.endpoint)
       switch code {
-      case 0, EINPROGRESS: return .running(Probe(plan, number, descriptor, at: now))
+      case 0, EINPROGRESS: return .running(Probe(plan, index, number, descriptor, at: now))
       // On the loopback interface the answer may be there already.
       case ECONNREFUSED, ECONNRESET, ETIMEDOUT:
         return .finished(CheckResult(.failed, latency: Clock.now() - now, message: Words.remote(code)))

@@ -7,7 +7,8 @@ import Linux
 final class ProbeLoop {
   enum Message: Sendable {
     case probe(Int, number: UInt64)
-    case targets([CheckTarget])
+    /// Others, and which of the old ones each is, where it is the same still.
+    case targets([CheckTarget], origins: [Int?])
     case stop
   }
 
@@ -45,11 +46,23 @@ final class ProbeLoop {
   private func receive(_ message: Message) {
     switch message {
     case .probe(let index, let number): start(index, number)
-    case .targets(let targets):
-      for index in slots.indices { abandon(index) }
-      slots = targets.map { Slot(plan: ProbePlan($0)) }
+    case .targets(let targets, let origins): replace(targets, origins)
     case .stop: reactor.stop()
     }
+  }
+
+  /// A probe in flight goes on where its target stays.
+  private func replace(_ targets: [CheckTarget], _ origins: [Int?]) {
+    var old = slots
+    slots = targets.enumerated().map { index, target in
+      guard origins.indices.contains(index), let origin = origins[index], old.indices.contains(origin),
+        old[origin].plan.target == target
+      else { return Slot(plan: ProbePlan(target)) }
+      defer { old[origin].probe = nil }
+      old[origin].probe?.index = index
+      return old[origin]
+    }
+    for slot in old { if let registration = slot.probe?.registration { reactor.unregister(registration) } }
   }
 
   private func start(_ index: Int, _ number: UInt64) {
@@ -59,14 +72,14 @@ final class ProbeLoop {
     abandon(index)
     let now = Clock.now()
     let probe: Probe
-    switch Probe.start(slots[index].plan, number, at: now) {
+    switch Probe.start(slots[index].plan, index, number, at: now) {
     case .finished(let result): return report(index, number, result)
     case .running(let started): probe = started
     }
     do throws(SystemError) {
       probe.registration = try reactor.register(probe.descriptor.rawValue, .writable) {
         [unowned self, unowned probe] ready in
-        advance(index, probe, ready)
+        advance(probe, ready)
       }
     } catch {
       return report(index, number, CheckResult(.unknown, latency: .zero, message: Words.local(error)))
@@ -75,7 +88,7 @@ final class ProbeLoop {
     deadline = earlier(deadline, probe.deadline)
   }
 
-  private func advance(_ index: Int, _ probe: Probe, _ readiness: Reactor.Readiness) {
+  private func advance(_ probe: Probe, _ readiness: Reactor.Readiness) {
     switch probe.handle(readiness) {
     case .waiting(let interest):
       guard interest != probe.registered, let registration = probe.registration else { return }
@@ -83,15 +96,15 @@ final class ProbeLoop {
         try reactor.modify(registration, interest)
         probe.registered = interest
       } catch {
-        finish(index, probe, .unknown, Words.local(error))
+        finish(probe, .unknown, Words.local(error))
       }
-    case .finished(let verdict, let message): finish(index, probe, verdict, message)
+    case .finished(let verdict, let message): finish(probe, verdict, message)
     }
   }
 
-  private func finish(_ index: Int, _ probe: Probe, _ verdict: CheckResult.Verdict, _ message: String) {
-    abandon(index)
-    report(index, probe.number, CheckResult(verdict, latency: Clock.now() - probe.started, message: message))
+  private func finish(_ probe: Probe, _ verdict: CheckResult.Verdict, _ message: String) {
+    abandon(probe.index)
+    report(probe.index, probe.number, CheckResult(verdict, latency: Clock.now() - probe.started, message: message))
   }
 
   /// Forgets the probe of that target; its connection ends with the last reference to it.
@@ -110,9 +123,9 @@ final class ProbeLoop {
       }
       // The reactor has read all that had come. Whoever notices a deadline very late was stalled, and cannot blame the backend.
       if now - probe.deadline > probe.plan.target.timeout / 2 {
-        finish(index, probe, .unknown, "this node was stalled while it checked")
+        finish(probe, .unknown, "this node was stalled while it checked")
       } else {
-        finish(index, probe, .failed, probe.timedOut)
+        finish(probe, .failed, probe.timedOut)
       }
     }
     deadline = next

@@ -29,8 +29,12 @@ public final class Prober: Sendable {
   /// asked for meanwhile: that ends this one, unreported.
   public func probe(_ index: Int, number: UInt64) { mailbox.send(.probe(index, number: number)) }
 
-  /// From here on, indices are those of other targets. Probes in flight end unreported.
-  public func replace(_ targets: [CheckTarget]) { mailbox.send(.targets(targets)) }
+  /// From here on, indices are those of other targets.
+  /// - Parameter origins: for each of them, the index that it had until now. Where it is the same target, its probe in flight goes on and is
+  ///   reported under the new index; all others end unreported.
+  public func replace(_ targets: [CheckTarget], origins: [Int?] = []) {
+    mailbox.send(.targets(targets, origins: origins))
+  }
 
   /// Ends all probes, unreported, and waits for the thread. A second call does nothing.
   public func stop() {

@@ -27,6 +27,8 @@ struct copenssl_session {
   SSL *tls;
   BIO *in;   // owned by tls
   BIO *out;  // owned by tls
+  int presented;  // which of our certificates; -1: none yet
+  int is_foreign;  // the peer trusts none of our authorities
   char failure[failure_length];
 };
 
@@ -119,7 +121,14 @@ static X509 *certify(EVP_PKEY *key, const char *name, size_t length, X509 *autho
 
 // --- Identity ---
 
-// Presents the certificate that the peer can verify: by the first of our authorities that is among those it names.
+static int present(SSL *tls, copenssl_session *session, const copenssl_identity *identity, int which) {
+  if (session) session->presented = which;
+  return SSL_use_cert_and_key(tls, identity->certificates[which], identity->key, NULL, 1) == 1;
+}
+
+// Presents the certificate that the peer can verify: by the first of our authorities that is among those it names. Where there is none, the
+// first of all: the peer then finds out by itself that it can't verify it, and its alert says so, where a failure in here would be an
+// "internal error" to it.
 static int choose_certificate(SSL *tls, void *argument) {
   copenssl_session *session = SSL_get_app_data(tls);
   const copenssl_identity *identity = argument;
@@ -129,15 +138,10 @@ static int choose_certificate(SSL *tls, void *argument) {
     const X509_NAME *ours = X509_get_subject_name(identity->authorities[i]);
     int trusts = named == 0;
     for (int j = 0; j < named; j++) trusts |= X509_NAME_cmp(ours, sk_X509_NAME_value(trusted, j)) == 0;
-    if (trusts) return SSL_use_cert_and_key(tls, identity->certificates[i], identity->key, NULL, 1) == 1;
+    if (trusts) return present(tls, session, identity, i);
   }
-  char theirs[96] = "";
-  if (named > 0) X509_NAME_get_text_by_NID(sk_X509_NAME_value(trusted, 0), NID_commonName, theirs, sizeof theirs);
-  for (char *c = theirs; *c; c++)
-    if (*c < ' ' || *c > '~') *c = '?';
-  if (session)
-    snprintf(session->failure, sizeof session->failure, "no secret in common (the peer trusts \"%s\")", theirs);
-  return 0;
+  if (session) session->is_foreign = 1;
+  return identity->count > 0 && present(tls, session, identity, 0);
 }
 
 copenssl_identity *copenssl_identity_new(void) {
@@ -201,6 +205,7 @@ copenssl_session *copenssl_session_new(copenssl_identity *identity, int is_serve
   copenssl_session *made = OPENSSL_zalloc(sizeof *made);
   if (!made) return NULL;
   made->identity = identity;
+  made->presented = -1;
   made->tls = SSL_new(identity->context);
   made->in = BIO_new(BIO_s_mem());
   made->out = BIO_new(BIO_s_mem());
@@ -237,6 +242,18 @@ size_t copenssl_session_take(copenssl_session *session, void *into, size_t capac
   return count > 0 ? (size_t)count : 0;
 }
 
+// Nobody that this node trusts has signed it.
+static int is_of_unknown_authority(long verdict) {
+  switch (verdict) {
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN: return 1;
+    default: return 0;
+  }
+}
+
 // Keeps the words of the first failure: later ones are only its consequences.
 static int judge(copenssl_session *session, int result) {
   switch (SSL_get_error(session->tls, result)) {
@@ -249,7 +266,12 @@ static int judge(copenssl_session *session, int result) {
     unsigned long code = ERR_get_error();
     long verdict = SSL_get_verify_result(session->tls);
     const char *reason = code ? ERR_reason_error_string(code) : NULL;
-    if (verdict != X509_V_OK)
+    if (is_of_unknown_authority(verdict) || (session->is_foreign && verdict == X509_V_OK))
+      snprintf(session->failure, failure_length, "its certificate is not of this cluster: another secret?");
+    else if (ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) == SSL_R_TLSV1_ALERT_UNKNOWN_CA)
+      snprintf(session->failure, failure_length,
+               "it says that this node's certificate is not of its cluster: another secret?");
+    else if (verdict != X509_V_OK)
       snprintf(session->failure, failure_length, "the peer's certificate is not of this cluster (%s)",
                X509_verify_cert_error_string(verdict));
     else
@@ -301,6 +323,17 @@ int copenssl_session_peer_name(copenssl_session *session, char *into, size_t cap
   }
   GENERAL_NAMES_free(names);
   return length;
+}
+
+int copenssl_session_authorities(copenssl_session *session, int *own, int *theirs) {
+  X509 *certificate = SSL_get0_peer_certificate(session->tls);
+  *own = session->presented;
+  *theirs = -1;
+  if (!certificate || SSL_get_verify_result(session->tls) != X509_V_OK) return 0;
+  const X509_NAME *issuer = X509_get_issuer_name(certificate);
+  for (int i = 0; i < session->identity->count && *theirs < 0; i++)
+    if (X509_NAME_cmp(issuer, X509_get_subject_name(session->identity->authorities[i])) == 0) *theirs = i;
+  return *own >= 0 && *theirs >= 0;
 }
 
 void copenssl_session_failure(copenssl_session *session, char *into, size_t capacity) {

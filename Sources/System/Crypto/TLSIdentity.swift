@@ -105,6 +105,17 @@ public final class TLSSession {
     return String(validating: name.prefix(Int(count)), as: UTF8.self)
   }
 
+  /// The fingerprints of the authorities that vouch for this side and for the peer, once the handshake is finished: as long as both are
+  /// trusted, the connection is as good as a new one.
+  public var authorities: (own: String, theirs: String)? {
+    var (own, theirs): (Int32, Int32) = (-1, -1)
+    let known = identity.fingerprints.indices
+    guard copenssl_session_authorities(session, &own, &theirs) == 1, known.contains(Int(own)),
+      known.contains(Int(theirs))
+    else { return nil }
+    return (identity.fingerprints[Int(own)], identity.fingerprints[Int(theirs)])
+  }
+
   public func read(into buffer: UnsafeMutableRawBufferPointer) -> Reading {
     let count = copenssl_session_read(session, buffer.baseAddress, buffer.count)
     return switch count {

@@ -33,6 +33,7 @@ struct Release: ParsableCommand {
     } catch {
       throw fail("\(error)")
     }
+    for note in outcome.notes { printError(note) }
     let report = Report(removed: outcome.removed.map { "\($0)" }, troubles: outcome.troubles)
     if json {
       let encoder = JSONEncoder()

@@ -39,7 +39,8 @@ struct AdvertGates {
   private static let causes = AuthenticationDiscard.allCases.count + 1
   private var choice: SigningKeyChoice
   private var derivedKeys: [UInt8]
-  private var peers: Int
+  /// Their names; an empty place has none.
+  private var peers: [String]
   /// Grows when another key signs than before.
   private(set) var keyChanges: UInt64 = 0
 
@@ -50,16 +51,18 @@ struct AdvertGates {
   }
 
   /// - Parameter keys: the numbers of those that are derived from the cluster's secrets, newest first.
-  init(keys: [UInt8], peers: Int, at now: Instant) {
-    choice = SigningKeyChoice(keys: keys, peers: peers, at: now)
+  init(keys: [UInt8], peers: [String], at now: Instant) {
+    choice = SigningKeyChoice(keys: keys, peers: peers.count, at: now)
     derivedKeys = keys
     self.peers = peers
   }
 
-  /// The cluster has these keys and so many other nodes now.
-  mutating func configure(keys: [UInt8], peers: Int, at now: Instant) {
+  /// The cluster has these keys and these other nodes now. Their links go on, so what they said of their keys is not said again.
+  mutating func configure(keys: [UInt8], peers: [String], at now: Instant) {
     guard keys != derivedKeys || peers != self.peers else { return }
-    choice = SigningKeyChoice(keys: keys, peers: peers, at: now)
+    let before = self.peers
+    let origins = peers.map { name in name.isEmpty ? nil : before.firstIndex(of: name) }
+    choice = choice.with(keys: keys, origins: origins, at: now)
     derivedKeys = keys
     self.peers = peers
     chooseKeys(at: now)

@@ -101,7 +101,8 @@ struct Daemon {
     let chronicle = Chronicle(node: plan.name, log: log)
     let tickets = Tickets(log: log)
     let coordinator = try ReloadCoordinator(
-      plan, files, unconfirmed: recovery.unconfirmed, chronicle: chronicle, log: log
+      plan, files, unconfirmed: recovery.unconfirmed, chronicle: chronicle, log: log,
+      linked: { Set(equipment.current.link?.snapshot().filter { $0.state == .up }.map(\.name) ?? []) }
     ) { plan in try Self.install(plan, equipment, mailbox) }
     defer { coordinator.stop() }
     chronicle.listen { event in

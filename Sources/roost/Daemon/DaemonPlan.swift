@@ -133,6 +133,17 @@ struct DaemonPlan: Sendable {
 
   func probeIndex(service: Int, backend: Int) -> Int? { firstProbes[service].map { $0 + backend } }
 
+  /// For each probe, which one it was in the plan before, where nothing of it or its service has changed.
+  func probeOrigins(in old: DaemonPlan) -> [Int?] {
+    probes.map { probe in
+      guard old.node.services.indices.contains(probe.service),
+        old.node.services[probe.service] == node.services[probe.service],
+        let index = old.probeIndex(service: probe.service, backend: probe.backend), old.probes[index] == probe
+      else { return nil }
+      return index
+    }
+  }
+
   /// The interfaces that VIPs are put on, each once.
   var watched: [String] { Set(interfaces).subtracting([""]).sorted() }
 

@@ -59,7 +59,7 @@ final class Elections {
   private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 8192, alignment: 16)
 
   init(_ plan: DaemonPlan) {
-    gates = AdvertGates(keys: plan.secrets.derivedIDs, peers: plan.node.peers.count, at: Clock.now())
+    gates = AdvertGates(keys: plan.secrets.derivedIDs, peers: plan.node.peers, at: Clock.now())
     (sockets, sources, failures, failuresInARow) = ([], [], [], [])
     signed.reserveCapacity(buffer.count)
     for vip in plan.node.vips.indices { configure(vip, plan.node.vips[vip], plan) }
@@ -93,9 +93,9 @@ final class Elections {
     makeTables()
   }
 
-  /// The cluster has these keys and so many other nodes now.
+  /// The cluster has these keys and these other nodes now.
   func configure(_ plan: DaemonPlan) {
-    gates.configure(keys: plan.secrets.derivedIDs, peers: plan.node.peers.count, at: Clock.now())
+    gates.configure(keys: plan.secrets.derivedIDs, peers: plan.node.peers, at: Clock.now())
   }
 
   /// Opens, or opens again, what an interface needs now. Gives the error where the kernel refuses.

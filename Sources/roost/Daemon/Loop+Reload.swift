@@ -1,4 +1,5 @@
 import Basis
+import Health
 import Linux
 import Node
 import PeerLink
@@ -21,6 +22,9 @@ extension Loop {
   func install(_ new: Installation) {
     let now = Clock.now()
     let old = plan
+    let changesChecks = old.probes != new.plan.probes || old.node.services != new.plan.node.services
+    let origins = new.plan.probeOrigins(in: old)
+    if changesChecks { endProbes(but: origins, replacedBy: new.plan, at: now) }
     plan = new.plan
     hash = plan.configuration.hash
     parts.equipment = new.parts
@@ -37,11 +41,7 @@ extension Loop {
         placesChanged = true
       }
     }
-    // What is asked under the old numbers is answered to nobody; the node asks again.
-    if plan.probes != old.probes {
-      outstanding.removeAll(keepingCapacity: true)
-      new.parts.prober?.replace(plan.probes.map(\.target))
-    }
+    if changesChecks { new.parts.prober?.replace(plan.probes.map(\.target), origins: origins) }
     new.parts.trackers?.replace(plan.trackerTargets)
     witnesses.addresses = plan.configuration.cluster.witnesses
     if let link = PeerLinkSettings(plan) { new.parts.link?.replace(link) }
@@ -52,6 +52,23 @@ extension Loop {
     for interface in interfaces.values.sorted(by: { $0.name < $1.name }) { follow(interface, at: now) }
     for vip in settings.vips.indices { fence.recharge(vip) }
     new.done()
+  }
+
+  /// Probes in flight of checks that are no more, or others. The node itself gives up those of a service whose settings differ, and asks
+  /// again; of the others it hears that their end is unknown, which is no failure, in the order in which they were asked for.
+  private func endProbes(but kept: [Int?], replacedBy new: DaemonPlan, at now: Instant) {
+    let kept = Set(kept.compactMap(\.self))
+    for number in outstanding.keys.sorted() {
+      guard let asked = outstanding[number] else { continue }
+      if let index = plan.probeIndex(service: asked.service, backend: asked.backend), kept.contains(index) { continue }
+      outstanding[number] = nil
+      let isSame =
+        new.node.services.indices.contains(asked.service)
+        && new.node.services[asked.service] == plan.node.services[asked.service]
+      guard isSame else { continue }
+      let result = CheckResult(.unknown, latency: .zero, message: "the check was changed meanwhile")
+      give(.check(service: asked.service, backend: asked.backend, probe: asked.probe, result), at: now)
+    }
   }
 
   /// The place holds the VIP that the plan has for it.

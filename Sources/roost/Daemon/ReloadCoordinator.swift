@@ -13,6 +13,8 @@ final class ReloadCoordinator: Sendable {
   ///
   /// Throws with nothing changed.
   typealias Install = @Sendable (DaemonPlan) throws -> Void
+  /// The nodes that the peer link connects now.
+  typealias Linked = @Sendable () -> Set<String>
 
   /// What became of a request.
   enum Outcome: Sendable {
@@ -70,14 +72,14 @@ final class ReloadCoordinator: Sendable {
   ///   - unconfirmed: as `recover` gave it.
   init(
     _ plan: DaemonPlan, _ options: Options, unconfirmed: Unconfirmed? = nil, chronicle: Chronicle, log: Log,
-    install: @escaping Install
+    linked: @escaping Linked = { [] }, install: @escaping Install
   ) throws(SystemError) {
     let jobs = try Mailbox<Job>(capacity: 64)
     self.jobs = jobs
     shared = Shared(plan, unconfirmed.map { Instant(nanoseconds: $0.deadline) })
     let worker = Worker(
-      options: options, file: ConfigurationFile(options.path), chronicle: chronicle, log: log, install: install,
-      plan: plan, unconfirmed: unconfirmed, shared: shared)
+      options: options, file: ConfigurationFile(options.path), chronicle: chronicle, log: log, linked: linked,
+      install: install, plan: plan, unconfirmed: unconfirmed, shared: shared)
     let start = Handover(worker: worker)
     thread = try Thread.start(named: "roost-reload", stackSize: 1024 * 1024) { start.worker.run(jobs) }
   }
@@ -141,6 +143,7 @@ final class ReloadCoordinator: Sendable {
     private let file: ConfigurationFile
     private let chronicle: Chronicle
     private let log: Log
+    private let linked: Linked
     private let install: Install
     private var plan: DaemonPlan
     private var unconfirmed: Unconfirmed?
@@ -149,14 +152,15 @@ final class ReloadCoordinator: Sendable {
     private var retry: Instant?
 
     init(
-      options: Options, file: ConfigurationFile, chronicle: Chronicle, log: Log, install: @escaping Install,
-      plan: DaemonPlan, unconfirmed: Unconfirmed?, shared: Shared
+      options: Options, file: ConfigurationFile, chronicle: Chronicle, log: Log, linked: @escaping Linked,
+      install: @escaping Install, plan: DaemonPlan, unconfirmed: Unconfirmed?, shared: Shared
     ) {
       self.shared = shared
       self.options = options
       self.file = file
       self.chronicle = chronicle
       self.log = log
+      self.linked = linked
       self.install = install
       self.plan = plan
       self.unconfirmed = unconfirmed
@@ -320,6 +324,7 @@ final class ReloadCoordinator: Sendable {
 
     private func put(_ new: DaemonPlan, _ reading: Reading) -> Outcome {
       let difference = plan.configuration.difference(to: new.configuration)
+      let disagreements = new.disagreements(with: plan, linked: linked())
       do { try install(new) } catch { return refused("\(error)") }
       plan = new
       let lines = difference.lines + difference.needRestart.map { "\($0) (from the next start)" }
@@ -327,17 +332,20 @@ final class ReloadCoordinator: Sendable {
         .reloaded, .notice,
         lines.isEmpty
           ? "the configuration was read again: it says the same" : "the configuration changed: \(summary(lines))")
+      for line in disagreements { log.write(.warning, line) }
+      let warnings = (reading.mistakes.isEmpty ? [] : [reading.mistakes.text()]) + disagreements
       return .done(
         Report(
           changed: difference.lines, at_restart: difference.needRestart, config_hash: new.configuration.hash,
-          warnings: reading.mistakes.isEmpty ? nil : reading.mistakes.text()))
+          warnings: warnings.isEmpty ? nil : warnings.joined(separator: "\n")))
     }
 
     private func refused(_ text: String) -> Outcome {
-      let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
-      chronicle.report(.reloadRefused, .error, "the configuration does not change: \(lines.first ?? "")")
-      // An event is one line; whoever sent a signal has only the log to find the mistakes in.
-      if lines.count > 1 { log.write(.error, "the mistakes:\n\(text)", cause: text) }
+      let first = text.prefix { $0 != "\n" }
+      chronicle.report(.reloadRefused, .error, "the configuration does not change: \(first)")
+      // An event is one line; whoever sent a signal has only the log to find the rest in.
+      let rest = text[first.endIndex...]
+      if !rest.isEmpty { log.write(.error, "in full:\(rest)", cause: text) }
       return .refused(text)
     }
 

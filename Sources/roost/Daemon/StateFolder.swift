@@ -17,8 +17,9 @@ final class StateFolder: Sendable {
   /// From now on this process is the one that is named in it.
   func claim() {
     let pid = Array("\(getpid())\n".utf8)
-    _ = ftruncate(lock, 0)
-    _ = pwrite(lock, pid, pid.count, 0)
+    // On a full disk what is there can still be written over; cut first, it could not be written again.
+    let count = pwrite(lock, pid, pid.count, 0)
+    if count > 0 { _ = ftruncate(lock, off_t(count)) }
   }
 
   /// Makes the folder where it is missing (mode 0755; what is secret in it has a mode of its own).

@@ -42,6 +42,9 @@ int copenssl_session_write(copenssl_session *session, const void *bytes, size_t 
 void copenssl_session_finish(copenssl_session *session);
 /// The name in the peer's certificate, which is verified when the handshake is done: its length, or -1 where there is none that fits.
 int copenssl_session_peer_name(copenssl_session *session, char *into, size_t capacity);
+/// By which of the identity's authorities, in the order in which they were added, this side's and the peer's certificates are. 1, or 0 where
+/// the handshake is not done.
+int copenssl_session_authorities(copenssl_session *session, int *own, int *theirs);
 /// Why it failed, in words.
 void copenssl_session_failure(copenssl_session *session, char *into, size_t capacity);
 

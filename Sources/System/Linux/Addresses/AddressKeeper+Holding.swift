@@ -47,7 +47,7 @@ extension AddressKeeper {
   }
 
   /// Everything that has to be there before an address is: the firewall's rule, and the devices of a virtual MAC, up.
-  private func makeReady(_ entry: Int, on link: LinkRecord) throws(SystemError) {
+  func makeReady(_ entry: Int, on link: LinkRecord) throws(SystemError) {
     let vip = entries[entry].vip
     if !vip.accepts, !vip.addresses.allSatisfy({ firewall.covers($0) }) { try loadFirewall() }
     entries[entry].home = Home(interface: link.index, ipv4: link.index, ipv6: link.index)

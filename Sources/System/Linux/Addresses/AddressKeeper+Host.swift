@@ -27,22 +27,23 @@ extension AddressKeeper {
   /// Removes what the journal names, writes the new one, and only then prepares what has to be there before any address is.
   func prepareHost() throws(SystemError) {
     let kept = heldAddresses
-    var old: AddressJournal?
-    switch file?.read() ?? .none {
-    case .none: break
-    case .unreadable(let why): report(.journal(why))
-    case .journal(let read):
-      old = read
-      let outcome = try Sweeper(requests: requests).sweep(read, keeping: kept)
+    let reading = file?.read() ?? JournalFile.Reading()
+    for trouble in reading.troubles { report(.journal(trouble)) }
+    var isSwept = true
+    if let old = reading.journal {
+      let outcome = try Sweeper(requests: requests).sweep(old, keeping: kept)
       for removal in outcome.removed { report(.swept(removal)) }
       for trouble in outcome.troubles { report(.journal(trouble)) }
+      isSwept = outcome.troubles.isEmpty
     }
     try watch.read()
     journal = plannedJournal(entries.map(\.vip))
-    // The settings that an adopted interface has are not the ones that it had at first.
-    if !kept.isEmpty, let old {
-      journal = journal.merged(
-        with: AddressJournal(boot: old.boot, namespace: old.namespace, settings: old.settings))
+    // What an adopted interface's settings are now, or those of one that could not be given its own back, is not what they were at first.
+    if !kept.isEmpty || !isSwept, let old = reading.journal, old.boot == journal.boot,
+      old.namespace == journal.namespace
+    {
+      let first = AddressJournal(boot: old.boot, namespace: old.namespace, settings: old.settings)
+      journal.settings = first.merged(with: journal).settings
     }
     write(waiting: .seconds(3))
     try loadFirewall()
@@ -164,9 +165,7 @@ extension AddressKeeper {
       let old = entries[entry].vip
       let new = wanted[old.id]
       if new == nil, let generation = record.owner(old.id) { record.revoke(old.id, generation: generation) }
-      if new.map({ $0.interface != old.interface || $0.virtualMAC != old.virtualMAC }) ?? true {
-        vanish(entry, .reconfigured)
-      }
+      if new.map({ $0.interface != old.interface }) ?? true { vanish(entry, .reconfigured) }
     }
     let before = entries
     journal = plannedJournal(vips).merged(with: journal)
@@ -174,7 +173,7 @@ extension AddressKeeper {
     know(
       vips.map { vip in
         guard var entry = before.first(where: { $0.vip.id == vip.id }) else { return Entry(vip) }
-        if entry.vip.interface != vip.interface || entry.vip.virtualMAC != vip.virtualMAC {
+        if entry.vip.interface != vip.interface {
           let told = entry.told
           entry = Entry(vip)
           entry.told = told
@@ -190,7 +189,10 @@ extension AddressKeeper {
       reloadAgain = Clock.now() + .seconds(10)
     }
     for entry in entries.indices {
-      if let old = before.first(where: { $0.vip.id == entries[entry].vip.id }) {
+      guard let old = before.first(where: { $0.vip.id == entries[entry].vip.id }) else { continue }
+      if old.vip.interface == entries[entry].vip.interface, old.vip.virtualMAC != entries[entry].vip.virtualMAC {
+        changeDevice(entry, from: old)
+      } else {
         change(entry, from: old.vip.addresses)
       }
     }
@@ -200,7 +202,57 @@ extension AddressKeeper {
     write(waiting: .zero)
     watch.follow(watching, excluding: addressesOfVIPs)
     followClaims(again: true)
+    // What was moved and removed here is told by now; unread, it would be another program's.
+    readChanges()
     lookForForeign()
+  }
+
+  /// A VIP that gets a virtual MAC, another one or none stays where it is owned: its addresses are on the new device, and announced there,
+  /// before they leave the old one. Two devices with the same MAC on one interface can't both be up, so one goes first there.
+  private func changeDevice(_ entry: Int, from old: Entry) {
+    let vip = entries[entry].vip
+    guard case .held(let generation, let until) = old.phase, record.holds(vip.id, generation: generation),
+      let link = link(of: entry), link.index == old.home.interface
+    else {
+      vanish(entry, .reconfigured)
+      leave(old, keeping: Home())
+      entries[entry].home = Home()
+      return
+    }
+    if old.vip.virtualMAC?.id == vip.virtualMAC?.id { leave(old, keeping: Home()) }
+    do throws(SystemError) {
+      try makeReady(entry, on: link)
+      for address in vip.addresses {
+        guard record.holds(vip.id, generation: generation), isBefore(until) else {
+          throw SystemError(call: "RTM_NEWADDR", code: ETIME, subject: vip.interface)
+        }
+        let seconds = remainingSeconds(until, at: Clock.now())
+        let code = perform(.set(leaseSeconds: seconds), address, on: entries[entry].home[address.family])
+        guard code == 0 || code == EEXIST else {
+          throw SystemError(call: "RTM_NEWADDR", code: code, subject: "\(address) on \(vip.device(address.family))")
+        }
+        if entries[entry].announced == generation { announceAgain(address, entry, generation) }
+      }
+      leave(old, keeping: entries[entry].home)
+    } catch {
+      leave(old, keeping: Home())
+      remove(entry)
+      report(.failed(vip.id, generation, error))
+    }
+  }
+
+  /// Takes away what an entry had where it is no longer.
+  private func leave(_ old: Entry, keeping home: Home) {
+    for address in old.vip.addresses {
+      let index = old.home[address.family]
+      if index != 0, index != home[address.family] { _ = perform(.remove, address, on: index) }
+    }
+    for family in old.vip.families where old.vip.virtualMAC != nil {
+      let index = old.home[family]
+      guard index != 0, index != old.home.interface, index != home[family] else { continue }
+      // It is removed as soon as no VIP has it.
+      _ = try? VirtualDevice.set(up: false, index, requests)
+    }
   }
 
   /// The addresses of a VIP that is held have changed: what is new comes first, so that it never has none.
@@ -268,6 +320,18 @@ extension AddressKeeper {
       }
     } catch {
       report(.journal("\(error)"))
+    }
+    giveBackSettings()
+  }
+
+  /// Those of interfaces that carry no virtual MAC any more.
+  private func giveBackSettings() {
+    let carriers = entries.filter { $0.vip.virtualMAC != nil && $0.vip.families.contains(.ipv4) }.map(\.vip.interface)
+    journal.settings.removeAll { setting in
+      guard !carriers.contains(where: { setting.path.hasPrefix("net/ipv4/conf/\($0)/") }),
+        Sysctl.read(setting.path) == setting.after
+      else { return false }
+      return (try? Sysctl.write(setting.before, to: setting.path)) != nil
     }
   }
 }

@@ -5,9 +5,13 @@ import Synchronization
 
 /// The file of an `AddressJournal`. It is written whole, beside the old one, and put in its place: what is read is the old or the new.
 ///
+/// And there is a second one, because what an interface's settings were before is written nowhere else: where one is lost or damaged, or a
+/// full disk keeps the old text, the other one tells. It is on another file system where that can be: below /run for a path below /var/lib.
+///
 /// Each writing has a thread of its own. A disk that hangs must not keep the address thread from renewing what it holds.
 final class JournalFile: Sendable {
   let path: String
+  let copy: String
   /// The number of the last writing that was asked for: an older one that comes late is left out.
   private let newest = Mutex<UInt64>(0)
   private let writing = Mutex<Void>(())
@@ -15,20 +19,76 @@ final class JournalFile: Sendable {
   /// More than a journal of thousands of VIPs has.
   private static let longest = 4 << 20
 
-  init(path: String) { self.path = path }
-
-  enum Reading {
-    case none
-    case journal(AddressJournal)
-    /// Why there is nothing to go by, in words.
-    case unreadable(String)
+  init(path: String) {
+    self.path = path
+    copy = Self.copy(of: path)
   }
 
+  private static func copy(of path: String) -> String {
+    let lasting = "/var/lib/"
+    return path.hasPrefix(lasting) ? "/run/" + path.dropFirst(lasting.count) : path + ".copy"
+  }
+
+  /// What the journal says; nil where there is none that says anything.
+  struct Reading {
+    var journal: AddressJournal?
+    /// What people should know, in words.
+    var troubles: [String] = []
+  }
+
+  /// What both say together: each names what *may* be there. A damaged one goes aside.
   func read() -> Reading {
+    let here = AddressJournal.ofThisHost()
+    switch (Self.read(path), Self.read(copy)) {
+    case (.journal(let journal), .journal(let other)):
+      if journal.boot == other.boot, journal.namespace == other.namespace {
+        return Reading(journal: journal.merged(with: other))
+      }
+      return Reading(journal: other.boot == here.boot && journal.boot != here.boot ? other : journal)
+    case (.journal(let journal), let other):
+      if case .damaged = other { setAside(copy) }
+      return Reading(journal: journal)
+    case (.none, .none), (.none, .unreadable): return Reading()
+    case (.none, .damaged):
+      return Reading(troubles: ["the journal's copy \(copy) is damaged\(setAside(copy)), and there is no other"])
+    case (.none, .journal(let other)):
+      return Reading(journal: other, troubles: ["the journal \(path) is gone: its copy \(copy) is used"])
+    case (.damaged, .journal(let other)):
+      return Reading(
+        journal: other, troubles: ["the journal \(path) is damaged\(setAside(path)): its copy \(copy) is used"])
+    case (.damaged, let other):
+      if case .damaged = other { setAside(copy) }
+      return Reading(
+        troubles: [
+          "the journal \(path) is damaged\(setAside(path)) and its copy says nothing; addresses that a crash left behind stay "
+            + "unless they are still configured, and an interface's settings stay as they are"
+        ])
+    case (.unreadable(let why), .journal(let other)):
+      return Reading(journal: other, troubles: ["\(why): the journal's copy \(copy) is used"])
+    case (.unreadable(let why), _):
+      return Reading(troubles: ["\(why); what an earlier life left may stay"])
+    }
+  }
+
+  /// Kept for whoever wants to know what happened, and in nobody's way.
+  /// - Returns: that it was done, for a sentence.
+  @discardableResult
+  private func setAside(_ path: String) -> String {
+    rename(path, path + ".damaged") == 0 ? " (kept as \(path).damaged)" : ""
+  }
+
+  private enum Content {
+    case none
+    case journal(AddressJournal)
+    case damaged
+    case unreadable(SystemError)
+  }
+
+  private static func read(_ path: String) -> Content {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
     guard descriptor >= 0 else {
-      return errno == ENOENT
-        ? .none : .unreadable("\(SystemError.last("open", path)); what an earlier life left may stay")
+      // A part of the way that is no folder is as good as a file that is not there.
+      return errno == ENOENT || errno == ENOTDIR ? .none : .unreadable(.last("open", path))
     }
     let file = Descriptor(owning: descriptor)
     var bytes: [UInt8] = []
@@ -36,17 +96,13 @@ final class JournalFile: Sendable {
     while bytes.count <= Self.longest {
       let count = Glibc.read(file.rawValue, &chunk, chunk.count)
       if count < 0, errno == EINTR { continue }
-      guard count >= 0 else { return .unreadable("\(SystemError.last("read", path))") }
+      guard count >= 0 else { return .unreadable(.last("read", path)) }
       if count == 0 { break }
       bytes += chunk[..<count]
     }
     guard bytes.count <= Self.longest, let text = String(validating: bytes, as: UTF8.self),
       let journal = AddressJournal(text: text)
-    else {
-      return .unreadable(
-        "the journal \(path) is damaged and says nothing; addresses that a crash left behind stay unless they are still configured"
-      )
-    }
+    else { return .damaged }
     return .journal(journal)
   }
 
@@ -62,10 +118,7 @@ final class JournalFile: Sendable {
       let waker = try Waker()
       // Ends with the writing, however long that takes; nobody joins it.
       _ = try Thread.start(named: "roost-journal", stackSize: 256 << 10) { [self] in
-        let error = writing.withLock { _ in
-          newest.withLock { $0 == number } ? replace(journal) : nil
-        }
-        outcome.set(error.map { "\($0); after a crash addresses may stay behind" })
+        outcome.set(writing.withLock { _ in newest.withLock { $0 == number } ? replaceBoth(journal) : nil })
         waker.wake()
       }
       guard waiting > .zero else { return nil }
@@ -83,10 +136,23 @@ final class JournalFile: Sendable {
 
   func remove() {
     newest.withLock { $0 += 1 }
-    writing.withLock { _ in _ = unlink(path) }
+    writing.withLock { _ in
+      _ = unlink(path)
+      _ = unlink(copy)
+    }
   }
 
-  private func replace(_ journal: AddressJournal) -> SystemError? {
+  /// What went wrong, in words. One that is written is enough to go by.
+  private func replaceBoth(_ journal: AddressJournal) -> String? {
+    if let end = copy.lastIndex(of: "/") { mkdir(String(copy[..<end]), 0o755) }
+    let bytes = Array(journal.text.utf8)
+    let trouble = Self.replace(copy, bytes)
+    guard let error = Self.replace(path, bytes) else { return nil }
+    return trouble == nil
+      ? "\(error); the journal's copy \(copy) is written" : "\(error); after a crash addresses may stay behind"
+  }
+
+  private static func replace(_ path: String, _ bytes: [UInt8]) -> SystemError? {
     let temporary = path + ".new"
     do throws(SystemError) {
       let file = Descriptor(
@@ -94,7 +160,7 @@ final class JournalFile: Sendable {
           open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
         })
       let number = file.rawValue
-      var rest = Array(journal.text.utf8)[...]
+      var rest = bytes[...]
       while !rest.isEmpty {
         let count = try SystemError.check("write", temporary) {
           rest.withUnsafeBytes { Glibc.write(number, $0.baseAddress, $0.count) }

@@ -9,20 +9,20 @@ public struct Sweeper {
     public var removed: [Removal] = []
     /// What could not be done, in words.
     public var troubles: [String] = []
+    /// What else people should know.
+    public var notes: [String] = []
   }
 
   /// Removes everything that the journal at that path names from the calling thread's network namespace: addresses, devices, the
   /// firewall's table; and the journal, if all went well. No daemon may be running on it.
   public static func release(journal path: String) throws(SystemError) -> Outcome {
     let file = JournalFile(path: path)
-    switch file.read() {
-    case .none: return Outcome()
-    case .unreadable(let why): return Outcome(removed: [], troubles: [why])
-    case .journal(let journal):
-      let outcome = try Sweeper(requests: NetlinkSocket()).sweep(journal)
-      if outcome.troubles.isEmpty { file.remove() }
-      return outcome
-    }
+    let reading = file.read()
+    guard let journal = reading.journal else { return Outcome(removed: [], troubles: reading.troubles) }
+    var outcome = try Sweeper(requests: NetlinkSocket()).sweep(journal)
+    if outcome.troubles.isEmpty { file.remove() }
+    outcome.notes = reading.troubles
+    return outcome
   }
 
   let requests: NetlinkSocket
