@@ -198,6 +198,7 @@ final class Courier: Sendable {
       case .ended(0, _): return .told
       case .ended(let code, let output): return .failed("exit code \(code)\(output.isEmpty ? "" : ": \(output)")")
       case .killed(let signal): return .failed("it was ended by signal \(signal)")
+      case .unwanted: return .failed("it was ended")
       case .late: return .failed("it took longer than \(target.timeout), and was killed")
       case .notStarted(let error): return .failed("\(error)")
       }

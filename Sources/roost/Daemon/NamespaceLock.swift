@@ -30,6 +30,14 @@ final class NamespaceLock: Sendable {
   /// From now on this process is the one that is named to others.
   func name() { _ = listen(socket.rawValue, 1) }
 
+  /// The name is another process's alone from now on, and goes with that one.
+  func cede() {
+    let nothing = Descriptor(owning: open("/dev/null", O_RDONLY | O_CLOEXEC))
+    if nothing.rawValue >= 0, dup2(nothing.rawValue, socket.rawValue) >= 0 {
+      _ = fcntl(socket.rawValue, F_SETFD, FD_CLOEXEC)
+    }
+  }
+
   init() throws(Failure) {
     do throws(SystemError) {
       socket = try Descriptor.socket(AF_UNIX, SOCK_STREAM, about: "the daemon's name")

@@ -21,6 +21,9 @@ final class StateFolder: Sendable {
     _ = pwrite(lock, pid, pid.count, 0)
   }
 
+  /// The lock is another process's alone from now on, and goes with that one.
+  func cede() { close(lock) }
+
   /// Makes the folder where it is missing (mode 0755; what is secret in it has a mode of its own).
   init(_ path: String) throws(StateFolderError) {
     self.path = path
