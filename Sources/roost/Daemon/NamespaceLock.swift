@@ -31,12 +31,7 @@ final class NamespaceLock: Sendable {
   func name() { _ = listen(socket.rawValue, 1) }
 
   /// The name is another process's alone from now on, and goes with that one.
-  func cede() {
-    let nothing = Descriptor(owning: open("/dev/null", O_RDONLY | O_CLOEXEC))
-    if nothing.rawValue >= 0, dup2(nothing.rawValue, socket.rawValue) >= 0 {
-      _ = fcntl(socket.rawValue, F_SETFD, FD_CLOEXEC)
-    }
-  }
+  func cede() { socket.vacate() }
 
   init() throws(Failure) {
     do throws(SystemError) {
