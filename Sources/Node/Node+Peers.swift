@@ -303,6 +303,8 @@ extension Node {
       if owns, let namer = coordination.standings[vip].namedBy, namer != peer { forgetNaming(vip, at: now, emit) }
       // The node that this one leaves the VIP to has it no longer.
       if owned, !owns, coordination.standings[vip].leftAlone?.peer == peer { forgetLeftAlone(vip, at: now, emit) }
+      // It may have spoken to the neighbours last, and its last advert, which is answered so, may be lost.
+      if owned, !owns, vips[vip].machine.state == .active { announce(vip: vip, emit) }
     }
   }
 

@@ -58,6 +58,29 @@ import Testing
     #expect(acted == 0)
   }
 
+  @Test(.timeLimit(.minutes(1)))
+  func `what comes while the loop gathers is found by one wake-up, and a deadline ends the pause`() throws {
+    let reactor = try Reactor()
+    let pipe = try Pipe()
+    var reads = 0
+    try reactor.register(pipe.reading, .readable) { _ in
+      pipe.readByte()
+      reads += 1
+      reactor.gather(for: .seconds(3600))
+    }
+    pipe.writeByte()
+    try reactor.turn(deadline: { Clock.now() + .seconds(3600) })
+    #expect(reads == 1)
+    // Level-triggered: the byte waits in the pipe until the pause is over.
+    pipe.writeByte()
+    let due = Clock.now() + .milliseconds(5)
+    var acted = 0
+    try reactor.turn(deadline: { due }) { _ in acted += 1 }
+    #expect(reads == 2)
+    #expect(acted == 1)
+    #expect(Clock.now() >= due)
+  }
+
   @Test func `a handler that another one unregistered in the same batch is not called`() throws {
     let reactor = try Reactor()
     let pipes = [try Pipe(), try Pipe()]

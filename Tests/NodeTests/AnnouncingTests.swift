@@ -1,5 +1,6 @@
 import Basis
 import Node
+import Peering
 import Testing
 import VRRP
 import Wire
@@ -101,6 +102,23 @@ struct ClaimTests {
     bench.give(claim())
     bench.advance(by: .milliseconds(5))
     #expect(bench.take().contains(.announce(vip: 0, generation: 1)))
+  }
+
+  @Test func `a peer that owned the VIP, too, and says so no longer is followed by an announcement`() {
+    var bench = Bench.owner(lease: nil) { $0.peers = ["lb2"] }
+    bench.advance(by: .seconds(5))
+    func said(_ state: PeerMessage.VIPReport.State) -> Event {
+      .peer(0, .said(.vips([.init(name: "web", state: state, priority: 100, isEligible: true)])))
+    }
+    _ = bench.take()
+    bench.give(.peer(0, .up))
+    bench.give(said(.backup))
+    bench.give(said(.active))
+    #expect(!bench.take().contains { $0.isAnnouncement })
+    bench.give(said(.backup))
+    #expect(bench.take().count { $0.isAnnouncement } == 1)
+    bench.give(said(.backup))
+    #expect(!bench.take().contains { $0.isAnnouncement })
   }
 
   @Test func `an address that another machine has is left to it, and tried later and later`() {

@@ -24,7 +24,12 @@ final class Elections {
     let socket: ObjectIdentifier
     /// For each VRID; -1 where it is none of ours.
     var vips: [Int]
+    /// So many virtual routers that their adverts come in bursts.
+    var isCrowded: Bool
   }
+
+  /// From so many virtual routers on one socket, an advert is seldom alone.
+  private static let crowd = 16
 
   /// For each VIP with an election: its socket's key.
   private var keys: [Key?] = []
@@ -162,15 +167,16 @@ final class Elections {
       for vip in keys.indices where keys[vip] == key {
         if let id = routers[vip]?.id { vips[Int(id)] = vip }
       }
-      return Table(socket: ObjectIdentifier(open.socket), vips: vips)
+      return Table(socket: ObjectIdentifier(open.socket), vips: vips, isCrowded: vips.count { $0 >= 0 } >= Self.crowd)
     }
   }
 
   /// Hands every message that waits to `body`, in the order in which they came, without its signature; what is not authentic is
   /// dropped and counted, and now and then told.
+  /// - Returns: whether more are likely to follow at once.
   func drain(
     _ socket: VRRPSocket, refused: (AdvertGates.Refusal) -> Void, _ body: (UnsafeRawBufferPointer, Envelope) -> Void
-  ) throws(SystemError) {
+  ) throws(SystemError) -> Bool {
     let table = tables.firstIndex { $0.socket == ObjectIdentifier(socket) }
     while let received = try socket.receive(into: buffer) {
       let envelope = Envelope(
@@ -188,6 +194,7 @@ final class Elections {
       }
       body(UnsafeRawBufferPointer(message), envelope)
     }
+    return table.map { tables[$0].isCrowded } ?? false
   }
 
   /// After so many refusals without a success between them, an owner is one that nobody hears.

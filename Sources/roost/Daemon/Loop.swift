@@ -288,9 +288,12 @@ final class Loop {
     give(.link(interface: name, state), at: now)
   }
 
+  /// Where adverts come in bursts: half of a millisecond later at most, and a third of the wake-ups.
+  private static let gathering = Duration.microseconds(500)
+
   private func drain(_ socket: VRRPSocket) {
     do throws(SystemError) {
-      try elections.drain(
+      let moreFollow = try elections.drain(
         socket,
         refused: { parts.log.write(.warning, $0.text(vip: settings.vips[$0.vip].name)) }
       ) { bytes, envelope in
@@ -299,6 +302,7 @@ final class Loop {
         parts.recorder?.record(bytes.bytes, in: envelope, at: now)
         node.receive(bytes.bytes, in: envelope, at: now) { perform($0) }
       }
+      if moreFollow { reactor.gather(for: Self.gathering) }
     } catch {
       parts.log.write(.error, "\(error)")
     }

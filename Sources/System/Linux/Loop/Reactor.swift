@@ -69,6 +69,8 @@ public final class Reactor {
   private let events: UnsafeMutablePointer<epoll_event>
   private let capacity: Int32
   private var isStopping = false
+  /// See `gather(for:)`.
+  private var gathering = Duration.zero
 
   /// - Parameter batch: how many ready descriptors one wait may return.
   public convenience init(batch: Int = 256) throws(SystemError) {
@@ -172,11 +174,26 @@ public final class Reactor {
   /// Ends `run` after the turn under way. From another thread: send it through a `Mailbox`.
   public func stop() { isStopping = true }
 
+  /// Puts off the next wait by so long, or to the deadline if that is sooner. Packets that follow each other closely are then found by one
+  /// wake-up, not by one each; for a handler to call that knows that more are coming.
+  public func gather(for pause: Duration) { gathering = max(gathering, pause) }
+
+  private func gather(until deadline: Instant?) {
+    let pause = deadline.map { min(gathering, $0 - Clock.now()) } ?? gathering
+    gathering = .zero
+    guard pause > .zero else { return }
+    var rest = timespec(
+      tv_sec: Int(pause.nanoseconds / 1_000_000_000), tv_nsec: Int(pause.nanoseconds % 1_000_000_000))
+    // A signal may cut it short, which is as well.
+    nanosleep(&rest, nil)
+  }
+
   /// One turn, which waits for an event or the deadline.
   public func turn(
     onWake: () -> Void = {}, onTurn: (Instant) -> Void = { _ in }, deadline: () -> Instant? = { nil },
     onDeadline: (Instant) -> Void = { _ in }
   ) throws(SystemError) {
+    if gathering > .zero { gather(until: deadline()) }
     let ready = try wait(until: deadline())
     onWake()
     dispatch(ready)
