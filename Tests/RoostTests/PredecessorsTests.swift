@@ -30,7 +30,7 @@ private final class Crowd {
   let many = try Crowd(Predecessors.most)
   #expect(
     many.predecessors.objection(isForced: false, at: many.start)
-      == "4 processes of earlier upgrades still finish 46 connections; the oldest, with 10 of them, ends within 2 min: upgrade again then, "
+      == "4 processes of earlier upgrades still finish their connections (46); the oldest, with 10 of them, ends within 2 min: upgrade again then, "
       + "or with --force, which ends that one and its connections now")
   #expect(many.predecessors.objection(isForced: true, at: many.start) == nil)
   guard case .leave? = try many.ends[0].next() else {

@@ -179,7 +179,7 @@ struct UpgradeTests {
     try machine.wait("all of them") { machine.processes.count == 6 && Set(finishing).isSubset(of: machine.processes) }
     try machine.wait("a clear word") {
       let answer = machine.run(Container.installed, "upgrade")
-      return answer.status == 1 && answer.output.contains("still finish 4 connections; the oldest, with 1 of them")
+      return answer.status == 1 && answer.output.contains("(4); the oldest, with 1 of them")
         && answer.output.contains("--force")
     }
     try Self.connect(machine)

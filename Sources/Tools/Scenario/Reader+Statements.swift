@@ -5,7 +5,8 @@ extension Reader {
     "stop", "kill", "kill-all", "guardian-kill", "stall", "stall-all", "node-dead", "link-down", "link-cut",
     "partition",
     "one-way", "loss", "delay", "link-peers-cut", "start", "restart", "move", "standby", "resume", "reload",
-    "upgrade", "rogue-advert", "clock-jump", "address-removed", "rtnl-busy", "hog", "interface-renamed", "interface-removed",
+    "upgrade", "rogue-advert", "clock-jump", "address-removed", "rtnl-busy", "hog", "interface-renamed",
+    "interface-removed",
     "interface-recreated",
     "heal", "backend-kill", "backend-start",
   ]

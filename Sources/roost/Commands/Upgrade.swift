@@ -17,7 +17,9 @@ struct Upgrade: ParsableCommand {
 
   @Flag(
     name: .long,
-    help: "Where \(Predecessors.most) earlier processes still finish their connections: end the oldest one, and what it has.")
+    help:
+      "Where \(Predecessors.most) earlier processes still finish their connections: end the oldest one, and what it has."
+  )
   var force = false
 
   @OptionGroup var socket: SocketOption

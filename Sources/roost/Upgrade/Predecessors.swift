@@ -86,7 +86,8 @@ final class Predecessors: Sendable {
     guard staying >= Self.most, let oldest else { return nil }
     guard isForced else {
       let minutes = max(1, ((oldest.until - now).nanoseconds + 59_999_999_999) / 60_000_000_000)
-      return "\(staying) processes of earlier upgrades still finish \(total) connections; the oldest, with \(oldest.connections) of them, "
+      return
+        "\(staying) processes of earlier upgrades still finish their connections (\(total)); the oldest, with \(oldest.connections) of them, "
         + "ends within \(minutes) min: upgrade again then, or with --force, which ends that one and its connections now"
     }
     oldest.channel.send(.leave)

@@ -19,7 +19,9 @@ extension OwnershipRecord {
   public func enter(program leader: Int32, claiming vip: Int? = nil) -> Int? {
     let word = UInt64(UInt32(bitPattern: leader)) | UInt64(vip.map { $0 + 1 } ?? 0) << 32
     for place in 0..<Self.programPlaces
-    where program(place, { $0.compareExchange(expected: 0, desired: word, ordering: .sequentiallyConsistent).exchanged }) {
+    where program(
+      place, { $0.compareExchange(expected: 0, desired: word, ordering: .sequentiallyConsistent).exchanged })
+    {
       return place
     }
     return nil
