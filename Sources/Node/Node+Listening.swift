@@ -97,7 +97,8 @@ struct Listening: Sendable {
 }
 
 extension Node {
-  /// A peer link that is still up when everything else has been silent for so long is alive: it would have noticed by then.
+  /// A peer link that is still up when a backup has waited and everything else has been silent for so long is alive: it would have noticed
+  /// by then. What a node heard while it was no backup (in standby, say) it did not keep, so silence counts from there.
   static let peerLinkProof = Duration.seconds(5)
 
   /// How old a proof that the link works may be when a node claims what it hears nobody own.
@@ -210,7 +211,8 @@ extension Node {
     if let heard = hearsay.heard { last = last.map { max($0, heard) } ?? heard }
     let quiet = last.map { now - $0 }
     if let quiet, quiet < Self.proof(vips[vip].machine.interval) { return false }
-    return !(hearsay.isUp.contains(true) && (quiet ?? .zero) >= Self.peerLinkProof)
+    let waited = vips[vip].since.map { now - $0 } ?? .zero
+    return !(hearsay.isUp.contains(true) && min(quiet ?? waited, waited) >= Self.peerLinkProof)
   }
 
   private mutating func freeClaim(vip: Int, at now: Instant, _ emit: (Effect) -> Void) {

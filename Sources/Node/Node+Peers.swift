@@ -240,7 +240,11 @@ extension Node {
     if !coordination.peers[peer].isUp { emit(.report(.peer(peer, isUp: true))) }
     coordination.peers[peer].isUp = true
     coordination.peers[peer].isGreeted = false
-    for vip in vips.indices { coordination.peers[peer].vips[vip] = nil }
+    for vip in vips.indices {
+      coordination.peers[peer].vips[vip] = nil
+      // It may have been an owner while nothing was heard of it, and have told the neighbours so.
+      if vips[vip].machine.state == .active { announce(vip: vip, emit) }
+    }
   }
 
   private mutating func peerWent(_ peer: Int, at now: Instant, _ emit: (Effect) -> Void) {

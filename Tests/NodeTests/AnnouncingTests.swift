@@ -104,7 +104,7 @@ struct ClaimTests {
     #expect(bench.take().contains(.announce(vip: 0, generation: 1)))
   }
 
-  @Test func `a peer that owned the VIP, too, and says so no longer is followed by an announcement`() {
+  @Test func `a peer that is heard of again, or says that it owns the VIP no longer, is followed by an announcement`() {
     var bench = Bench.owner(lease: nil) { $0.peers = ["lb2"] }
     bench.advance(by: .seconds(5))
     func said(_ state: PeerMessage.VIPReport.State) -> Event {
@@ -112,6 +112,7 @@ struct ClaimTests {
     }
     _ = bench.take()
     bench.give(.peer(0, .up))
+    #expect(bench.take().count { $0.isAnnouncement } == 1)
     bench.give(said(.backup))
     bench.give(said(.active))
     #expect(!bench.take().contains { $0.isAnnouncement })

@@ -214,6 +214,18 @@ struct IsolationTests {
     #expect(bench.node.vips[0].state == .active)
   }
 
+  @Test func `but not of a silence of which the node was no backup`() {
+    var bench = backup
+    bench.give(.peer(0, .up))
+    bench.give(.command(.standby, ticket: 1))
+    bench.advance(by: .seconds(60))
+    bench.give(.command(.resume, ticket: 2))
+    bench.advance(by: .seconds(4))
+    #expect(bench.node.vips[0].state == .backup, "the link may have been cut just before")
+    bench.advance(by: .seconds(2))
+    #expect(bench.node.vips[0].state == .active)
+  }
+
   @Test func `a priority 0 needs no witness`() {
     var bench = backup
     bench.hear(priority: 0)
