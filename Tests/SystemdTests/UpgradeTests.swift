@@ -190,6 +190,7 @@ struct UpgradeTests {
     try machine.wait("the oldest to end") { !machine.processes.contains(finishing[0]) }
     #expect(Set(finishing[1...] + [last]).isSubset(of: machine.processes))
     #expect(machine.removal(of: UnitTests.vip) == nil)
+    #expect(machine.property("NRestarts") == "0", "the watchdog hears of each of them")
 
     // Another life begins beside them.
     _ = try machine.signal("KILL", to: machine.daemon)
