@@ -58,13 +58,35 @@ final class Stage {
     _ = try? shell("rm -rf \(folder)")
   }
 
+  /// Makes programs that never end, each with a child in its group: `hook` and `tracker`.
+  func makePrograms() throws -> String {
+    let place = "\(folder)/programs"
+    try shell("chmod 711 \(folder); mkdir -m 777 \(place)")
+    for name in ["hook", "tracker"] {
+      try shell(
+        """
+        cat > \(place)/\(name) << 'END'
+        #!/bin/sh
+        sleep 600 &
+        echo $! > \(place)/\(name).child
+        echo $$ > \(place)/\(name).pid
+        wait
+        END
+        chmod 755 \(place)/\(name)
+        """)
+    }
+    return place
+  }
+
   /// The lease is long, so that what is gone soon is gone by the guardian's doing.
   func start(
     _ node: String, interval: String = "100ms", lease: String = "30s", vips: Int = 1, virtualMAC: Bool = false,
-    connections: Int = 0
+    connections: Int = 0, programs: String? = nil
   ) throws -> Daemon {
     let file = "\(folder)/\(node).yaml"
-    var text = "cluster:\n  nodes:\n    lb1: 10.9.0.1\n    lb2: 10.9.0.2\nvips:\n"
+    var text = "cluster:\n  nodes:\n    lb1: 10.9.0.1\n    lb2: 10.9.0.2\n"
+    if let programs { text += "trackers:\n  slow: { command: [\(programs)/tracker], every: 60s, timeout: 60s }\n" }
+    text += "vips:\n"
     for index in 0..<vips {
       let address = index == 0 ? "\(Stage.vip), \"2001:db8::100\"" : "10.9.1.\(index)"
       text += """
@@ -76,6 +98,9 @@ final class Stage {
             vrrp: { id: \(index + 1), interval: \(interval), preempt: false\(virtualMAC ? ", virtual-mac: true" : "") }
 
         """
+      if let programs {
+        text += "    track: { slow: 20 }\n    before-announcing: { command: [\(programs)/hook], timeout: 60s }\n"
+      }
     }
     try shell("cat > \(file) << 'END'\n\(text)END")
     let daemon = try on(node == "lb1" ? here : there) {

@@ -214,6 +214,42 @@ private final class Bench {
     #expect(leftovers(of: bench.cluster.folder.id) == [])
   }
 
+  @Test func `a node's daemon is the process that its file names, and not the one that finishes for it`() throws {
+    // Stands for the daemon: it is started like one, and the test writes the file.
+    let folder = temporaryRoot()
+    mkdir(folder, 0o700)
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    try Data("#!/bin/sh\nexec sleep 60\n".utf8).write(to: URL(filePath: "\(folder)/roost"))
+    chmod("\(folder)/roost", 0o700)
+    let cluster = try Cluster(DemoConfiguration().configuration(), in: temporaryRoot(), kind: .run)
+    defer { cluster.remove() }
+    let demo = try DemoConfiguration().withSecrets(in: cluster.folder.path)
+    let machines = try Machines(
+      cluster, programs: Programs(roost: "\(folder)/roost", helper: [helper]), configuration: .demo(demo))
+    for node in machines.nodes { try machines.writeConfiguration(node, demo) }
+    let file = "\(cluster.folder.stateFolder("lb1"))/daemon.pid"
+    mkdir(cluster.folder.stateFolder("lb1"), 0o755)
+    // Left behind by an earlier life.
+    try machines.writeFile(file, "999999\n")
+    try machines.startDaemon("lb1")
+    let first = try #require(machines.daemonProcesses("lb1").first)
+    #expect(machines.isRunning("lb1"))
+    // After an upgrade both run.
+    let second = try machines.start("lb1", ["sleep", "60"], log: nil)
+    try machines.writeFile(file, "\(second.identity.pid)\n")
+    #expect(machines.daemonProcesses("lb1") == [second.identity])
+    machines.killDaemon("lb1")
+    #expect(holds { second.hasEnded() })
+    #expect(first.isAlive && !machines.isRunning("lb1") && machines.daemonProcesses("lb1").isEmpty)
+    // A new life beside what still finishes.
+    try machines.startDaemon("lb1")
+    let third = try #require(machines.daemonProcesses("lb1").first)
+    #expect(third != first && machines.isRunning("lb1"))
+    machines.killDaemon("lb1")
+    #expect(holds { !machines.isRunning("lb1") })
+    #expect(first.isAlive)
+  }
+
   @Test func `thousands of connections come from several addresses of the client`() throws {
     var options = LabRun.Options(programs: programs)
     options.root = temporaryRoot()

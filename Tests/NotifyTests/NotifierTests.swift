@@ -189,3 +189,23 @@ private func isZombie(_ process: Int32) -> Bool {
   #expect(folder.lines("kept.out").count == 4)
   #expect(!folder.text("gone.out").contains("4"))
 }
+
+@Test func `a program on a leash is killed with all that it started as soon as it is not wanted`() throws {
+  let folder = Folder()
+  let hanging = folder.script("hanging", "sleep 1000 & echo $! > \(folder.path)/child; wait")
+  let leash = Leash(vip: nil) { folder.lines("child").isEmpty }
+  #expect(Program.run([hanging], input: [], until: Clock.now() + .seconds(60), leash: leash) == .unwanted)
+  let child = try #require(Int32(folder.lines("child").first ?? ""))
+  #expect(eventually { kill(child, 0) != 0 || isZombie(child) })
+  // By another's hand, before it is started.
+  let cut = Leash(vip: nil) { true }
+  cut.cut()
+  #expect(Program.run([hanging], input: [], until: Clock.now() + .seconds(60), leash: cut) == .unwanted)
+  // What it leaves behind when it ends by itself is ended, too.
+  let leaving = folder.script("leaving", "sleep 1000 > /dev/null 2>&1 & echo $! > \(folder.path)/left; exit 0")
+  let wanted = Leash(vip: nil) { true }
+  #expect(
+    Program.run([leaving], input: [], until: Clock.now() + .seconds(60), leash: wanted) == .ended(0, output: ""))
+  let left = try #require(Int32(folder.lines("left").first ?? ""))
+  #expect(eventually { kill(left, 0) != 0 || isZombie(left) })
+}

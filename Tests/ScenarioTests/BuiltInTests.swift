@@ -8,7 +8,7 @@ struct BuiltInTests {
     #expect(
       Scenario.builtIn.map(\.name) == [
         "polite-stop", "owner-killed", "all-killed", "owner-stalled", "node-dead", "link-down", "partition",
-        "adverts-lost", "rogue-advert", "hand-over", "standby", "rolling-change", "reload", "returning-node",
+        "adverts-lost", "rogue-advert", "hand-over", "standby", "rolling-change", "reload", "upgrade", "returning-node",
         "clock-jump", "guardian-killed", "address-removed", "rtnl-busy", "hog", "interface-renamed",
         "interface-removed", "many-instances", "backend-killed",
       ])

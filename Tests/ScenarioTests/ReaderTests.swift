@@ -48,6 +48,7 @@ struct ReaderTests {
         at 9s reload all
         at 9s reload lb1 adding vip
         at 9s reload lb2 adding address
+        at 9s upgrade owner
         at 9s rogue-advert priority 255 for 5s
         at 9s clock-jump lb1 by +2s
         at 9s clock-jump lb1 by -500ms
@@ -91,7 +92,7 @@ struct ReaderTests {
         .restart(.node(1)), .backendKill(1), .backendStart(1), .heal, .killAll(.node(0)), .guardianKill(.owner),
         .stallAll(.node(1), for: .seconds(1)), .linkPeersCut(.all), .move(to: nil), .move(to: .node(1)),
         .standby(.node(0)), .resume(.node(0)), .reload(.all, .nothing), .reload(.node(0), .vip),
-        .reload(.node(1), .address), .rogueAdvert(priority: 255, for: .seconds(5)),
+        .reload(.node(1), .address), .upgrade(.owner), .rogueAdvert(priority: 255, for: .seconds(5)),
         .clockJump(.node(0), by: .seconds(2)), .clockJump(.node(0), by: .milliseconds(-500)), .addressRemoved(.owner),
         .rtnlBusy(for: .seconds(2)), .hog(for: .seconds(2)), .interfaceRenamed(.node(0)), .interfaceRemoved(.node(1)),
         .interfaceRecreated(.node(1)),

@@ -66,7 +66,7 @@ struct ProtectionTests {
     for violation in report.violations.prefix(1) { Issue.record("\(violation)") }
   }
 
-  @Test func `people's moves are made, and strangers, thieves and clocks change nothing`() async {
+  @Test func `people's moves are made, and strangers, thieves, clocks and upgrades change nothing`() async {
     let moves = await Simulation.run(
       Plan(Chaos(every: .seconds(3), kinds: [.move, .kill, .reload]), nodes: 3, duration: .seconds(60)), seeds: 0..<30)
     for violation in moves.violations.prefix(1) { Issue.record("\(violation)") }
@@ -77,5 +77,11 @@ struct ProtectionTests {
         duration: .seconds(60)), seeds: 0..<30)
     for violation in quiet.violations.prefix(1) { Issue.record("\(violation)") }
     #expect(quiet.outcomes.allSatisfy { $0.longestOutage == .zero })
+    let upgrades = await Simulation.run(
+      Plan(
+        Chaos(every: .seconds(1), kinds: [.upgrade, .clockJump, .peersCut, .rtnlBusy]), nodes: 3,
+        duration: .seconds(60)), seeds: 0..<30)
+    for violation in upgrades.violations.prefix(1) { Issue.record("\(violation)") }
+    #expect(upgrades.outcomes.allSatisfy { $0.longestOutage == .zero })
   }
 }

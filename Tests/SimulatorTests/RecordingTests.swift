@@ -32,6 +32,22 @@ struct RecordingTests {
     #expect(bytes / events < 64, "\(bytes) bytes for \(events) events")
   }
 
+  @Test func `an upgrade is a second life that begins where the first one was, and both are replayed`() throws {
+    let scenario = try #require(Scenario.builtIn(named: "upgrade"))
+    for node in 0..<2 {
+      let recordings = Simulation.recordings(of: node, in: Plan(scenario), seed: 1)
+      #expect(recordings.count == 2)
+      for recording in recordings { #expect(try Replay(recording).outcome == .identical) }
+      var reader = try RecordingReader(try #require(recordings.last))
+      var (resumed, started) = (0, 0)
+      while let item = try reader.next() {
+        if case .event(.resume, _, _) = item { resumed += 1 }
+        if case .event(.start, _, _) = item { started += 1 }
+      }
+      #expect((resumed, started) == (1, 0))
+    }
+  }
+
   @Test func `an advert that was changed afterwards is found at its place`() throws {
     let recording = try #require(Simulation.recordings(of: 1, in: Self.plan, seed: 1).first)
     // The first event of the backup whose message's priority can be raised: what follows from it differs.

@@ -31,8 +31,8 @@ struct UpgradeTests {
   }
 
   /// A machine with a backend, and the far end of its wire in a namespace of its own, `client`.
-  private static func machine() throws -> Container {
-    let machine = try UnitTests.machine(UnitTests.configuration(more: services))
+  private static func machine(unit: [String: String] = [:]) throws -> Container {
+    let machine = try UnitTests.machine(UnitTests.configuration(more: services), unit: unit)
     try machine.install("traffic.py")
     machine.script(
       """
@@ -144,7 +144,6 @@ struct UpgradeTests {
     try machine.wait("the other process") { machine.daemon != first }
     // Two guardians never are; two daemons and one guardian.
     try machine.wait("both daemons") { machine.processes.count == 3 && machine.processes.contains(first) }
-    #expect(machine.run(Container.installed, "upgrade").status == 1, "one at a time")
     try machine.watchAddresses()
     #expect(machine.run(Container.installed, "node", "standby").status == 0)
     try machine.wait("the address to be seen going") { machine.removal(of: UnitTests.vip) != nil }
@@ -153,6 +152,50 @@ struct UpgradeTests {
     #expect(ended.isEmpty, "the clients know: \(ended)")
     #expect(gone > 0)
     try machine.wait("the old process to end") { !machine.processes.contains(first) }
+  }
+
+  /// A client that has one connection, and keeps it.
+  private static func connect(_ machine: Container) throws {
+    machine.script(
+      """
+      ip netns exec client setsid bash -c "exec 3<>/dev/tcp/\(UnitTests.vip)/80; echo >> /share/connected; exec sleep 600" \
+        > /dev/null 2>&1 < /dev/null &
+      """)
+  }
+
+  @Test func `Upgrades in a row are done while earlier processes finish, each with its own connections`() throws {
+    // A stop ends only the daemon, as where nothing supervises: what finishes must not be in a new life's way.
+    let machine = try Self.machine(unit: ["KillMode": "process", "RestartSec": "1s"])
+    try machine.watchAddresses()
+    var finishing: [Int32] = []
+    for number in 1...4 {
+      try Self.connect(machine)
+      try machine.wait("connection \(number)") { machine.shared("connected").count == number }
+      finishing.append(machine.daemon)
+      let report = try Self.upgrade(machine)
+      try machine.wait("process \(number)") { machine.daemon == report.pid }
+    }
+    // Four that finish, the daemon, and one guardian.
+    try machine.wait("all of them") { machine.processes.count == 6 && Set(finishing).isSubset(of: machine.processes) }
+    try machine.wait("a clear word") {
+      let answer = machine.run(Container.installed, "upgrade")
+      return answer.status == 1 && answer.output.contains("(4); the oldest, with 1 of them")
+        && answer.output.contains("--force")
+    }
+    try Self.connect(machine)
+    try machine.wait("connection 5") { machine.shared("connected").count == 5 }
+    let last = machine.daemon
+    let forced = machine.run(Container.installed, "upgrade", "--force")
+    #expect(forced.status == 0, "\(forced.output)")
+    try machine.wait("the oldest to end") { !machine.processes.contains(finishing[0]) }
+    #expect(Set(finishing[1...] + [last]).isSubset(of: machine.processes))
+    #expect(machine.removal(of: UnitTests.vip) == nil)
+    #expect(machine.property("NRestarts") == "0", "the watchdog hears of each of them")
+
+    // Another life begins beside them.
+    _ = try machine.signal("KILL", to: machine.daemon)
+    try machine.wait("a new life") { machine.property("NRestarts") == "1" && machine.holds(UnitTests.vip) }
+    #expect(machine.processes.contains(last), "\(machine.journal.suffix(2000))")
   }
 
   @Test func `A new process that dies or hangs on the way changes nothing, whenever that is`() throws {

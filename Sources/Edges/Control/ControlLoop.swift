@@ -65,6 +65,8 @@ final class ControlLoop {
       listening = nil
       pausedUntil = nil
       isCeded = true
+      // Else those who connect after that one's death would wait for an answer from here, and its next life would take this one for it.
+      socket.descriptor.vacate()
     case .stop: reactor.stop()
     case .answer(let number, let request, let response):
       guard let connection = connections.first(where: { $0.number == number }) else { return }

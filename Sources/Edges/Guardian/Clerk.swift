@@ -129,6 +129,8 @@ final class Clerk {
   /// The daemon has said goodbye, or is dead: not one of its threads does anything any more. What it still owned is given up, and
   /// what it may have brought back since then is erased.
   private func end() {
+    // Of one that says goodbye the last notifications may still be under way.
+    if process.isDead { record.killPrograms() }
     while true {
       errands.drain { perform($0) }
       let release = releaser.finishAfterDeath { targets, done in

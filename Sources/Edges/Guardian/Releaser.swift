@@ -103,6 +103,7 @@ final class Releaser: Sendable {
     // Before, too: should this process die in between, the loop looks at what was deposed all the same.
     if !vips.isEmpty { record.bumpEpoch() }
     for vip in vips { _ = record.depose(vip) }
+    record.killPrograms(claiming: vips + leftovers)
     if !vips.isEmpty { record.bumpEpoch() }
     let targets = book.targets(vips + leftovers)
     book.willErase(vips + leftovers)

@@ -34,6 +34,7 @@ struct Watch {
       let planned = nextLook(OwnershipRecord.now())
       switch record.awaitDeath(until: planned) {
       case .died:
+        record.killPrograms()
         report(releaser.releaseAfterDeath())
         return
       case .ended: return

@@ -199,6 +199,7 @@ final class Courier: Sendable {
       case .ended(let code, let output): return .failed("exit code \(code)\(output.isEmpty ? "" : ": \(output)")")
       case .killed(let signal): return .failed("it was ended by signal \(signal)")
       case .late: return .failed("it took longer than \(target.timeout.words), and was killed")
+      case .unwanted: return .failed("it was ended")
       case .notStarted(let error): return .failed("\(error)")
       }
     case .webhook(let webhook): return webhook.post(json, until: deadline)

@@ -2,6 +2,7 @@ import Basis
 import CLinux
 import Glibc
 import Linux
+import Synchronization
 
 /// Runs a program with an input and a deadline, on the calling thread, which waits.
 public enum Program {
@@ -11,6 +12,8 @@ public enum Program {
     case killed(signal: Int32)
     /// The deadline came first; it and all that it started in its process group were killed.
     case late
+    /// Its leash was cut: the same.
+    case unwanted
     case notStarted(SystemError)
   }
 
@@ -21,9 +24,13 @@ public enum Program {
   ///   - command: the program's absolute path and its arguments. It has a process group of its own, a plain environment, and no
   ///     descriptors but 0, 1 and 2.
   ///   - input: what it reads from its standard input.
-  public static func run(_ command: [String], input: [UInt8], until deadline: Instant) -> Outcome {
+  ///   - leash: by which others can end it; nothing that it has started in its group outlives it then, however it ends.
+  public static func run(
+    _ command: [String], input: [UInt8], until deadline: Instant, leash: Leash? = nil
+  ) -> Outcome {
     do throws(SystemError) {
-      let (end, said) = try perform(command, input, deadline, keeping: longestOutput)
+      let (end, said) = try perform(command, input, deadline, keeping: longestOutput, leash)
+      if let leash, leash.isCut { return .unwanted }
       // As WIFEXITED, WEXITSTATUS and WTERMSIG take a status apart.
       return switch end {
       case nil: .late
@@ -43,7 +50,7 @@ public enum Program {
 
   /// How it ended (as waitpid(2) says; nil: the deadline came first), and what it said.
   private static func perform(
-    _ command: [String], _ input: [UInt8], _ deadline: Instant, keeping limit: Int
+    _ command: [String], _ input: [UInt8], _ deadline: Instant, keeping limit: Int, _ leash: Leash? = nil
   ) throws(SystemError) -> (end: Int32?, said: [UInt8]) {
     guard let path = command.first else { throw SystemError(call: "run", code: EINVAL) }
     // A file in memory: it can be written whole before anybody reads, and blocks nobody.
@@ -61,21 +68,23 @@ public enum Program {
     var process: Int32 = 0
     do {
       let writing = Descriptor(owning: ends[1])
-      var arguments: [UnsafeMutablePointer<CChar>?] = command.map { strdup($0) }
-      arguments.append(nil)
-      defer { for argument in arguments { free(argument) } }
-      let code = clinux_run(path, arguments, file.rawValue, writing.rawValue, writing.rawValue, &process)
-      guard code == 0 else { throw SystemError(call: "run", code: code, subject: path) }
+      let environment = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"]
+      let arguments: [UnsafeMutablePointer<CChar>?] = command.map { strdup($0) } + [nil]
+      let variables: [UnsafeMutablePointer<CChar>?] = environment.map { strdup($0) } + [nil]
+      defer { for text in arguments + variables { free(text) } }
+      process = clinux_command_spawn(path, arguments, variables, file.rawValue, writing.rawValue, .max, .max)
+      guard process > 0 else { throw SystemError(call: "run", code: -process, subject: path) }
     }
+    let entry = RunningPrograms.shared.enter(process, claiming: leash?.vip)
+    leash?.hold(process)
     _ = fcntl(reading.rawValue, F_SETFL, O_NONBLOCK)
-    return wait(for: process, reading, until: deadline, keeping: limit)
+    return wait(for: process, entry, reading, until: deadline, keeping: limit, leash)
   }
 
   private static func wait(
-    for process: Int32, _ output: borrowing Descriptor, until deadline: Instant, keeping limit: Int
-  )
-    -> (end: Int32?, said: [UInt8])
-  {
+    for process: Int32, _ entry: RunningPrograms.Entry, _ output: borrowing Descriptor, until deadline: Instant,
+    keeping limit: Int, _ leash: Leash?
+  ) -> (end: Int32?, said: [UInt8]) {
     let handle = clinux_pidfd_open(process)
     defer { if handle >= 0 { close(handle) } }
     var said: [UInt8] = []
@@ -88,19 +97,29 @@ public enum Program {
       let left = deadline - Clock.now()
       // Without a handle on the child, it is looked at every few milliseconds.
       let longest = handle >= 0 ? left.nanoseconds / 1_000_000 + 1 : 5
-      poll(&entries, 2, Int32(clamping: max(0, min(longest, left.nanoseconds / 1_000_000 + 1))))
+      let soon = leash == nil ? longest : min(longest, Leash.pause)
+      poll(&entries, 2, Int32(clamping: max(0, min(soon, left.nanoseconds / 1_000_000 + 1))))
       isOpen = isOpen && read(output, into: &said, limit)
+      if let leash, !leash.isWanted() { leash.cut() }
+      let isLate = Clock.now() >= deadline
+      if isLate { kill(-process, SIGKILL) }
+      guard isLate || hasEnded(process) else { continue }
+      if leash != nil { kill(-process, SIGKILL) }
+      // While the number is still its own.
+      leash?.letGo()
+      entry.leave()
       var status: Int32 = 0
-      if waitpid(process, &status, WNOHANG) == process {
-        if isOpen { _ = read(output, into: &said, limit) }
-        return (status, said)
-      }
-      if Clock.now() >= deadline {
-        kill(-process, SIGKILL)
-        while waitpid(process, &status, 0) < 0, errno == EINTR {}
-        return (nil, said)
-      }
+      while waitpid(process, &status, 0) < 0, errno == EINTR {}
+      if isOpen { _ = read(output, into: &said, limit) }
+      return (isLate ? nil : status, said)
     }
+  }
+
+  /// It waits to be reaped.
+  private static func hasEnded(_ process: Int32) -> Bool {
+    var information = siginfo_t()
+    return waitid(P_PID, id_t(bitPattern: process), &information, WEXITED | WNOHANG | WNOWAIT) == 0
+      && information.si_signo == SIGCHLD
   }
 
   private static func line(_ said: [UInt8]) -> String {
@@ -125,4 +144,47 @@ public enum Program {
       }
     }
   }
+}
+
+/// Holds a program that is wanted only as long as something is so.
+public final class Leash: Sendable {
+  private struct State {
+    var process: Int32 = 0
+    var isCut = false
+  }
+
+  /// How often the holder is asked whether it is still wanted, milliseconds.
+  fileprivate static let pause: Int64 = 10
+
+  /// The VIP that it makes a claim on for this node.
+  let vip: Int?
+  fileprivate let isWanted: @Sendable () -> Bool
+  private let state = Mutex(State())
+
+  public init(vip: Int?, while isWanted: @escaping @Sendable () -> Bool) {
+    self.vip = vip
+    self.isWanted = isWanted
+  }
+
+  /// Where it is no longer wanted, it is killed with its group, now. From any thread, and without waiting.
+  public func review() { if !isWanted() { cut() } }
+
+  /// Kills it with its group; one that is only about to be started, as soon as it is.
+  public func cut() {
+    state.withLock { state in
+      state.isCut = true
+      if state.process > 1 { kill(-state.process, SIGKILL) }
+    }
+  }
+
+  var isCut: Bool { state.withLock { $0.isCut } }
+
+  fileprivate func hold(_ process: Int32) {
+    state.withLock { state in
+      state.process = process
+      if state.isCut { kill(-process, SIGKILL) }
+    }
+  }
+
+  fileprivate func letGo() { state.withLock { $0.process = 0 } }
 }

@@ -19,6 +19,7 @@ final class CommandRun {
   var output: Reactor.Registration?
 
   private let process: Int32
+  private let entry: RunningPrograms.Entry
   private let name: String
   private var kept: [UInt8] = []
   private var count = 0
@@ -48,6 +49,7 @@ final class CommandRun {
       throw SystemError(call: "pidfd_open", code: -handle, subject: program)
     }
     process = child
+    entry = RunningPrograms.shared.enter(child)
     pidfd = Descriptor(owning: handle)
     pipe = reading
   }
@@ -63,7 +65,7 @@ final class CommandRun {
     defer {
       for word in words + variables { free(word) }
     }
-    return clinux_tracking_spawn(path, &words, &variables, output, user, group)
+    return clinux_command_spawn(path, &words, &variables, -1, output, user, group)
   }
 
   private static let folders = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
@@ -106,6 +108,7 @@ final class CommandRun {
   func verdict() -> TrackReport {
     // What it left behind is ended before its number can be another process's.
     _ = Glibc.kill(-process, SIGKILL)
+    entry.leave()
     var status: Int32 = 0
     let reaped = clinux_lab_reap(process, &status)
     guard reaped == 1 else { return .unknown("its end can't be read: \(SystemError.message(-reaped))") }
@@ -122,6 +125,7 @@ final class CommandRun {
     guard !isReaped else { return }
     isReaped = true
     _ = Glibc.kill(-process, SIGKILL)
+    entry.leave()
     var status: Int32 = 0
     // It dies at once, unless the kernel holds it; then a later child's end is no reason to wait here for it.
     for _ in 0..<50 {

@@ -15,15 +15,16 @@
 
 // Between fork and exec in a process with threads: system calls only, and those that change ids raw, because glibc's would look for the
 // other threads.
-static void clinux_tracking_child(const char *path, char *const argv[], char *const envp[], int output, uint32_t user, uint32_t group, int report) {
+static void clinux_command_child(const char *path, char *const argv[], char *const envp[], int input, int output, uint32_t user, uint32_t group,
+                                 pid_t parent, int report) {
   int failure = 0, channel = report;
   // The kernel's own form of sigaction: SIG_DFL is all zeros, and glibc's would leave out the two that it uses itself.
   const unsigned long standard[4] = {0};
   for (int number = 1; number < 65; number++) syscall(SYS_rt_sigaction, number, standard, NULL, 8);
   sigset_t none;
   sigemptyset(&none);
-  const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-  if (setsid() < 0 || null < 0 || dup2(null, 0) < 0 || dup2(output, 1) < 0 || dup2(output, 2) < 0) failure = errno;
+  if (input < 0) input = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  if (setsid() < 0 || input < 0 || dup2(input, 0) < 0 || dup2(output, 1) < 0 || dup2(output, 2) < 0) failure = errno;
   umask(022);
   if (failure == 0 && chdir("/") != 0) failure = errno;
   // The pipe of the report stays until exec.
@@ -38,6 +39,8 @@ static void clinux_tracking_child(const char *path, char *const argv[], char *co
     }
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
   }
+  // Behind the change of user, which clears it (prctl(2)). A parent that died before is not told of any more.
+  if (failure == 0 && (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0 || getppid() != parent)) failure = ESRCH;
   if (failure == 0) {
     sigprocmask(SIG_SETMASK, &none, NULL);
     execve(path, argv, envp);
@@ -47,24 +50,27 @@ static void clinux_tracking_child(const char *path, char *const argv[], char *co
   _exit(127);
 }
 
-int clinux_tracking_spawn(const char *path, char *const argv[], char *const envp[], int output, uint32_t user, uint32_t group) {
+int clinux_command_spawn(const char *path, char *const argv[], char *const envp[], int input, int output, uint32_t user, uint32_t group) {
   int report[2];
   if (pipe2(report, O_CLOEXEC) != 0) return -errno;
   // Above the low numbers, which the child gives to its own: descriptors 0 to 3 may be closed here.
   const int writer = fcntl(report[1], F_DUPFD_CLOEXEC, 10), out = fcntl(output, F_DUPFD_CLOEXEC, 10);
+  const int in = input < 0 ? -1 : fcntl(input, F_DUPFD_CLOEXEC, 10);
   const int code = errno;
   close(report[1]);
-  if (writer < 0 || out < 0) {
+  if (writer < 0 || out < 0 || (input >= 0 && in < 0)) {
     close(report[0]);
     if (writer >= 0) close(writer);
     if (out >= 0) close(out);
+    if (in >= 0) close(in);
     return -code;
   }
-  const pid_t child = fork();
-  if (child == 0) clinux_tracking_child(path, argv, envp, out, user, group, writer);
+  const pid_t parent = getpid(), child = fork();
+  if (child == 0) clinux_command_child(path, argv, envp, in, out, user, group, parent, writer);
   const int failure = errno;
   close(writer);
   close(out);
+  if (in >= 0) close(in);
   if (child < 0) {
     close(report[0]);
     return -failure;

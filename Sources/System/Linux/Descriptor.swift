@@ -20,6 +20,12 @@ public struct Descriptor: ~Copyable, Sendable {
 }
 
 extension Descriptor {
+  /// Lets go of what it stands for, of which another process has a copy; the number stays this one's, and leads nowhere.
+  public borrowing func vacate() {
+    let nowhere = Descriptor(owning: open("/dev/null", O_RDONLY | O_CLOEXEC))
+    if nowhere.rawValue >= 0, dup2(nowhere.rawValue, rawValue) >= 0 { _ = fcntl(rawValue, F_SETFD, FD_CLOEXEC) }
+  }
+
   /// A socket, close-on-exec and non-blocking.
   public static func socket(
     _ domain: Int32, _ type: __socket_type, protocol number: Int32 = 0, about subject: String = ""

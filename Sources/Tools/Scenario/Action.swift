@@ -40,6 +40,8 @@ public enum Action: Sendable, Hashable {
   case resume(Selector)
   /// `roost reload`, with a configuration that may differ from the one that runs.
   case reload(Selector, Change)
+  /// `roost upgrade`: another process goes on in the daemon's place, from the same binary, with everything that the daemon has.
+  case upgrade(Selector)
   /// A stranger on the link, without any key, says every 10 ms that it owns the first VIP. It takes no address.
   case rogueAdvert(priority: UInt8, for: Duration)
   /// The wall clock jumps; nothing that only measures time notices.
@@ -96,6 +98,7 @@ public enum Action: Sendable, Hashable {
     case .standby: "standby"
     case .resume: "resume"
     case .reload: "reload"
+    case .upgrade: "upgrade"
     case .rogueAdvert: "rogue-advert"
     case .clockJump: "clock-jump"
     case .addressRemoved: "address-removed"

@@ -34,6 +34,7 @@ private let builtInFiles: [(name: String, bytes: [UInt8])] = [
   ("standby", PackageResources.standby_scenario),
   ("rolling-change", PackageResources.rolling_change_scenario),
   ("reload", PackageResources.reload_scenario),
+  ("upgrade", PackageResources.upgrade_scenario),
   ("returning-node", PackageResources.returning_node_scenario),
   ("clock-jump", PackageResources.clock_jump_scenario),
   ("guardian-killed", PackageResources.guardian_killed_scenario),

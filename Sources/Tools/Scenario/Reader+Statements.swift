@@ -5,8 +5,8 @@ extension Reader {
     "stop", "kill", "kill-all", "guardian-kill", "stall", "stall-all", "node-dead", "link-down", "link-cut",
     "partition",
     "one-way", "loss", "delay", "link-peers-cut", "start", "restart", "move", "standby", "resume", "reload",
-    "rogue-advert",
-    "clock-jump", "address-removed", "rtnl-busy", "hog", "interface-renamed", "interface-removed",
+    "upgrade", "rogue-advert", "clock-jump", "address-removed", "rtnl-busy", "hog", "interface-renamed",
+    "interface-removed",
     "interface-recreated",
     "heal", "backend-kill", "backend-start",
   ]
@@ -57,6 +57,7 @@ extension Reader {
     case "standby": return .standby(try node(&line))
     case "resume": return .resume(try node(&line))
     case "reload": return .reload(try node(&line), try change(&line))
+    case "upgrade": return .upgrade(try node(&line))
     case "rogue-advert":
       try expect("priority", &line, "say: rogue-advert priority 255 for 5s")
       let priority = try count(&line, of: "priorities", in: 0...255)

@@ -14,7 +14,7 @@ public struct Chaos: Sendable, Hashable {
     case stop, kill, killAll, guardianKill, restart, stall, stallAll, stallAtMessage, nodeDead, linkDown, linkCut
     case partition, oneWay, loss, delay, peersCut, backendDead, workersSick
     case move, standby, reload, clockJump, addressRemoved, rtnlBusy, hog
-    case interfaceRenamed, interfaceRemoved, rogueAdvert, rogueAnnouncement
+    case interfaceRenamed, interfaceRemoved, rogueAdvert, rogueAnnouncement, upgrade
   }
 
   public init(
@@ -66,6 +66,7 @@ enum Fault: Sendable, Hashable {
   case move(asked: Int, to: Int?)
   case standby(Int)
   case reload(Int, Reload)
+  case upgrade(Int)
   case clockJump(Int, by: Int64)
   case addressRemoved(vip: Int)
   case rtnlBusy
@@ -119,6 +120,7 @@ enum Fault: Sendable, Hashable {
     case .interfaceRemoved: return .interfaceRemoved(node)
     case .rogueAdvert: return .rogueAdvert(priority: UInt8(truncatingIfNeeded: random.next()))
     case .rogueAnnouncement: return .rogueAnnouncement(vip: vip)
+    case .upgrade: return .upgrade(node)
     }
   }
 }

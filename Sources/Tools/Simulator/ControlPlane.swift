@@ -8,6 +8,15 @@ public protocol ControlPlane: Sendable {
   init(_ settings: NodeSettings, seed: UInt64)
   mutating func handle(_ event: Event, at now: Instant, _ emit: (Effect) -> Void)
   mutating func receive(_ message: RawSpan, in envelope: Envelope, at now: Instant, _ emit: (Effect) -> Void)
+  /// What another process has to know to go on in this one's place; nil where nobody can at this moment.
+  var succession: Resumption? { get }
 }
 
-extension Node: ControlPlane {}
+extension ControlPlane {
+  /// A broken one is not upgraded.
+  public var succession: Resumption? { nil }
+}
+
+extension Node: ControlPlane {
+  public var succession: Resumption? { obstacleToResumption == nil ? resumption : nil }
+}

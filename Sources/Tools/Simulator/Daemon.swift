@@ -30,6 +30,8 @@ struct Daemon {
   /// Out of every election until a person says otherwise.
   var isOnStandby = false
   var startsAgain = false
+  /// It took another process's place: until then it hears nothing, and no deadline is kept.
+  var silentUntil: Int64 = 0
   var workersAreWell = true
   /// How many faults keep it from being run.
   var stalls = 0

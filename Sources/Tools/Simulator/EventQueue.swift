@@ -29,6 +29,8 @@ struct Entry {
     case started
     /// A stalled daemon goes on.
     case resume
+    /// Another process is ready to take the daemon's place; the slot counts how often that came to nothing.
+    case succeed
     /// A step of the script; the slot is its index.
     case step
     /// A fault ends; the slot is the job's.

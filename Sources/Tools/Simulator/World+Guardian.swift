@@ -36,7 +36,7 @@ extension World {
     if heldDaemon { add(.abandoned, node, after: 3_000_000_000) }
   }
 
-  private mutating func respawnGuardian(_ node: Int) {
+  mutating func respawnGuardian(_ node: Int) {
     add(.spawned, node, after: 5_000_000 + Int64(random.next(below: 45_000_000)))
   }
 

@@ -225,7 +225,7 @@ extension World {
   mutating func packetArrives(_ slot: Int, at node: Int) {
     switch daemons[node].state {
     case .running:
-      if picture.network.hasName(node) { receive(slot, node) }
+      if picture.network.hasName(node), daemons[node].silentUntil <= now { receive(slot, node) }
       packets.drop(slot)
     case .stalled:
       if !picture.network.hasName(node) || !daemons[node].keep(.packet(slot)) { packets.drop(slot) }

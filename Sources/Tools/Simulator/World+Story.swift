@@ -73,6 +73,7 @@ extension World {
       linkChanged(node)
     case .interfaceRemoved(let node): deleteInterface(node)
     case .move, .standby, .reload: ask(fault)
+    case .upgrade(let node): upgrade(node)
     case .clockJump(let node, let by): jump(node, by)
     case .addressRemoved(let vip):
       for node in 0..<nodes where picture.holds(node, vip) { rob(node, vip) }
@@ -116,7 +117,7 @@ extension World {
     case .clockJump(let node, let by): jump(node, -by)
     case .rtnlBusy: locks = max(0, locks - 1)
     case .hog: hogs = max(0, hogs - 1)
-    case .guardianKill, .stallAtMessage, .move, .addressRemoved, .rogueAdvert, .rogueAnnouncement: break
+    case .guardianKill, .stallAtMessage, .move, .upgrade, .addressRemoved, .rogueAdvert, .rogueAnnouncement: break
     }
     reviewNetwork()
   }
@@ -248,6 +249,7 @@ extension World {
         case .address: .address
         }
       for node in resolve(who) { reread(node, wanted) }
+    case .upgrade(let who): for node in resolve(who) { upgrade(node) }
     case .rogueAdvert(let priority, let time): beginRogue(priority, for: time.nanoseconds)
     case .clockJump(let who, let by): for node in resolve(who) { adverts.clocks[node] += by.nanoseconds }
     case .addressRemoved(let who): for node in resolve(who) { rob(node, 0) }

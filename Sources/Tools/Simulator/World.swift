@@ -136,6 +136,7 @@ struct World<Plane: ControlPlane>: ~Copyable {
     case .link: if daemons[node].life == entry.life { tellLink(node) }
     case .started: if daemons[node].life == entry.life { started(node) }
     case .resume: resume(node, entry)
+    case .succeed: succeed(node, entry)
     case .step: step(Int(entry.slot))
     case .undo: if let job = jobs.take(Int(entry.slot)), case .undo(let fault) = job { undo(fault) }
     case .look:
@@ -297,7 +298,8 @@ struct World<Plane: ControlPlane>: ~Copyable {
     else { return }
     daemons[node].wakeAt = deadline
     // The loop is a little late, as loops are.
-    let time = max(deadline, now) + Int64(random.next(below: hogs > 0 ? 3_000_000 : 100_000))
+    let time =
+      max(deadline, now, daemons[node].silentUntil) + Int64(random.next(below: hogs > 0 ? 3_000_000 : 100_000))
     daemons[node].wakeOrder = queue.add(.wake, at: time, node: node, life: daemons[node].life)
   }
 

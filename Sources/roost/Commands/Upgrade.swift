@@ -8,18 +8,22 @@ struct Upgrade: ParsableCommand {
     discussion: """
       The new process reads the configuration and gets ready beside the old one; then it goes on with the adverts, the addresses and \
       the listening sockets within a few milliseconds. Connections that are open stay with the old process, which ends when they \
-      have ended, after ten minutes at the latest. If the new one can't run, the old one goes on as if nothing had been.
+      have ended, after ten minutes at the latest. If the new one can't run, the old one goes on as if nothing had been. Up to \
+      \(Predecessors.most) processes may still be finishing their connections when another upgrade begins.
       """)
 
   @Option(name: .long, help: "The new binary (default: what is now in the running one's place on the disk).")
   var program: String?
 
+  @Flag(
+    name: .long,
+    help:
+      "Where \(Predecessors.most) earlier processes still finish their connections: end the oldest one, and what it has."
+  )
+  var force = false
+
   @OptionGroup var socket: SocketOption
   @OptionGroup var output: OutputOptions
-
-  struct Wish: Codable {
-    var program: String?
-  }
 
   func run() throws {
     // As this command's user sees it, not as the daemon does.
@@ -30,7 +34,7 @@ struct Upgrade: ParsableCommand {
       defer { free(resolved) }
       return String(cString: resolved)
     }
-    let body = try JSONEncoder().encode(Wish(program: path))
+    let body = try JSONEncoder().encode(Upgrader.Wish(program: path, force: force))
     let (report, bytes) = try Asking(socket: socket, timeout: .seconds(30))
       .ask("POST", "/upgrade", body: Array(body), as: Upgrader.Report.self)
     if output.json { return print(String(decoding: bytes, as: UTF8.self), terminator: "") }

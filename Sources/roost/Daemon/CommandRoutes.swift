@@ -12,7 +12,7 @@ struct CommandRoutes: Sendable {
   let chronicle: Chronicle
   /// Gives an event to the loop.
   let give: @Sendable (Event) -> Void
-  let upgrade: @Sendable (_ program: String?, _ then: @escaping @Sendable (Upgrader.Outcome) -> Void) -> Void
+  let upgrade: @Sendable (_ wish: Upgrader.Wish, _ then: @escaping @Sendable (Upgrader.Outcome) -> Void) -> Void
 
   /// The longest that a reader of events may wait for the next.
   private static let longestWait = Duration.seconds(60)
@@ -122,14 +122,14 @@ struct CommandRoutes: Sendable {
   }
 
   private func upgrade(_ request: ControlRequest, _ answer: @escaping ControlServer.Answer) {
-    var wish = Upgrade.Wish()
+    var wish = Upgrader.Wish()
     if !request.body.isEmpty {
-      guard let read = try? JSONDecoder().decode(Upgrade.Wish.self, from: Data(request.body)),
+      guard let read = try? JSONDecoder().decode(Upgrader.Wish.self, from: Data(request.body)),
         read.program?.hasPrefix("/") ?? true
       else { return answer(.error(400, "the body is to be like {\"program\": \"/usr/bin/roost\"}")) }
       wish = read
     }
-    upgrade(wish.program) { outcome in
+    upgrade(wish) { outcome in
       switch outcome {
       case .done(let report): answer(ControlResponse(encoding: report))
       case .refused(let text): answer(.error(409, text))

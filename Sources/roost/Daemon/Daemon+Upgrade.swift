@@ -75,17 +75,29 @@ extension Daemon {
     }
     // The answer to who asked for the upgrade is still to be read.
     usleep(200_000)
-    while let proxy, proxy.openConnections > 0, Clock.now() < end {
+    var said = (connections: -1, at: Clock.now())
+    farewell: while let proxy, proxy.openConnections > 0, Clock.now() < end {
+      let (open, now) = (proxy.openConnections, Clock.now())
+      // Again and again: after the next upgrade it is another process that hears it.
+      if said.connections < 0 || now - said.at > .milliseconds(500) {
+        said = (open, now)
+        successor?.send(.remaining(connections: open, milliseconds: max(0, (end - now).nanoseconds / 1_000_000)))
+      }
       if loop.isAskedToStop() {
         finish(proxy, loop)
         break
       }
       do throws(UpgradeChannel.Failure) {
         guard let successor else { throw .closed }
-        let message = try successor.receive(until: Clock.now() + .milliseconds(50))
-        if case .close(let number, let vip, let limit) = message {
+        switch try successor.receive(until: now + .milliseconds(50)) {
+        case .close(let number, let vip, let limit):
           let places = loop.plan.vipPlace(vip).map { loop.plan.proxyIndices(ofVIP: $0) } ?? []
           proxy.closeConnections(places, within: .milliseconds(limit)) { successor.send(.closed(number)) }
+        case .leave:
+          log.write(.notice, "another upgrade wants this process to end, and its \(open) connections with it")
+          finish(proxy, loop, within: .seconds(5))
+          break farewell
+        default: break
         }
       } catch {
         // Nobody is there any more who could say that a VIP leaves.
@@ -96,10 +108,10 @@ extension Daemon {
     exit(0)
   }
 
-  /// A polite stop, of both processes.
-  private func finish(_ proxy: ProxyEngine, _ loop: Loop) {
+  /// A polite stop, of both processes or of this one alone.
+  private func finish(_ proxy: ProxyEngine, _ loop: Loop, within longest: Duration = longestFarewell) {
     guard let done = try? Semaphore() else { return }
-    let limit = loop.settings.vips.map(\.drain).max() ?? .zero
+    let limit = min(loop.settings.vips.map(\.drain).max() ?? .zero, longest)
     proxy.closeConnections(Array(loop.plan.proxied.indices), within: limit) { done.signal() }
     _ = done.wait(for: limit + .seconds(1))
   }

@@ -73,6 +73,7 @@ struct Daemon {
     // The guardian and the lock of life come before any thread: the thread that begins its life here is the loop.
     let record = try OwnershipRecord(capacity: OwnershipRecord.maximumCapacity)
     try record.beginLife()
+    RunningPrograms.shared.keep(in: record)
     let isRealtime = plan.configuration.cluster.realtime
     let guardian = try GuardianKeeper(
       record, GuardianCommand.command(pidFile: folder.guardianFile, isRealtime: isRealtime))
@@ -132,9 +133,10 @@ struct Daemon {
     StatusSource(
       equipment: equipment, mailbox: mailbox, log: log, confirmation: { coordinator.confirmationDeadline }
     ).add(to: &routes)
+    let predecessors = Predecessors()
     let belongings = Upgrader.Belongings(
       folder: folder.descriptor, namespace: lock.descriptor, equipment: equipment, addresses: addresses,
-      control: { control.listening })
+      predecessors: predecessors, control: { control.listening })
     CommandRoutes(coordinator: coordinator, tickets: tickets, chronicle: chronicle) {
       mailbox.send(.event($0))
     } upgrade: {
@@ -148,7 +150,7 @@ struct Daemon {
     if succession == nil {
       chronicle.report(.started, .notice, "roost \(Roost.version) runs as \(plan.name) with \(options.configuration)")
     }
-    let loop = try Loop(plan, parts, mailbox: mailbox, seed: Self.seed)
+    let loop = try Loop(plan, parts, mailbox: mailbox, predecessors: predecessors, seed: Self.seed)
     try loop.listen(to: signals) { coordinator.reload { _ in } }
     let status = "\(plan.name): \(plan.node.vips.count) VIPs, \(plan.node.services.count) services"
     if let succession {
@@ -168,6 +170,9 @@ struct Daemon {
     try loop.run()
     isOver = true
     if case .ceded = loop.handing {
+      // What there can be one of in a folder and in a namespace is another process's: one that is started after its death must find them free.
+      folder.cede()
+      lock.cede()
       end(loop, guardian: guardian, equipment, control, coordinator, upgrader, recorder, notifier, log)
     }
     log.write(.notice, "stopped")

@@ -8,8 +8,8 @@ import Telemetry
 /// Runs what has to end before a VIP is announced (`before-announcing`): each on a thread of its own, for it may take seconds, and a second
 /// VIP must not wait for the first one's.
 ///
-/// One at a time for each VIP, and none for an ownership that is over when its turn comes: what a hook attaches elsewhere, the next owner's
-/// must not be followed by.
+/// One at a time for each VIP, and none for an ownership that is over: what a hook attaches elsewhere, the next owner's must not be followed
+/// by. One that runs when the ownership ends is killed, with all that it started; by the guardian, where this process stands still or is dead.
 final class Hooks: Sendable {
   let node: String
   let log: Log
@@ -21,10 +21,11 @@ final class Hooks: Sendable {
   }
 
   /// - Parameters:
-  ///   - isWanted: whether the ownership that it is for still is; asked when its turn comes.
+  ///   - place: the VIP's, in the ownership record.
+  ///   - isWanted: whether the ownership that it is for still is; asked when its turn comes, and while it runs.
   ///   - then: called on the hook's thread when it has ended: whether it succeeded.
   func run(
-    _ hook: Configuration.Hook, vip: String, addresses: [String], isWanted: @escaping @Sendable () -> Bool,
+    _ hook: Configuration.Hook, vip: String, place: Int, addresses: [String], isWanted: @escaping @Sendable () -> Bool,
     then: @escaping @Sendable (Bool) -> Void
   ) {
     let turn = turns.withLock { turns in
@@ -36,11 +37,15 @@ final class Hooks: Sendable {
     let list = addresses.map { "\"\($0)\"" }.joined(separator: ",")
     let input = Array("{\"node\":\"\(node)\",\"vip\":\"\(vip)\",\"addresses\":[\(list)]}\n".utf8)
     let work: @Sendable () -> Void = { [log] in
-      let outcome = turn.take {
-        isWanted() ? Program.run(hook.command, input: input, until: Clock.now() + hook.timeout) : nil
+      let outcome = turn.take(Leash(vip: place, while: isWanted)) { leash in
+        isWanted()
+          ? Program.run(hook.command, input: input, until: Clock.now() + hook.timeout, leash: leash) : .unwanted
       }
-      guard let outcome else { return then(false) }
       if case .ended(0, _) = outcome { return then(true) }
+      if case .unwanted = outcome {
+        log.write(.notice, "vip \(vip): before-announcing was ended: the VIP is not this node's any more")
+        return then(false)
+      }
       log.write(.error, "vip \(vip): before-announcing \(hook.command[0]) \(outcome.words)", cause: "hook \(vip)")
       then(false)
     }
@@ -51,6 +56,9 @@ final class Hooks: Sendable {
       then(false)
     }
   }
+
+  /// An ownership of the VIP has ended: what runs for it ends now.
+  func review(vip: String) { turns.withLock { $0[vip] }?.review() }
 }
 
 extension Program.Outcome {
@@ -59,6 +67,7 @@ extension Program.Outcome {
     case .ended(let code, let output): "ended with \(code)\(output.isEmpty ? "" : ": \(output)")"
     case .killed(let signal): "was killed by signal \(signal)"
     case .late: "did not end in time and was killed"
+    case .unwanted: "was ended"
     case .notStarted(let error): "can't be started: \(error)"
     }
   }
@@ -67,6 +76,16 @@ extension Program.Outcome {
 /// One after the other.
 private final class Turn: Sendable {
   private let mutex = Mutex(())
+  private let current = Mutex<Leash?>(nil)
 
-  func take<Result: Sendable>(_ body: () -> Result) -> Result { mutex.withLock { _ in body() } }
+  func take<Result: Sendable>(_ leash: Leash, _ body: (Leash) -> Result) -> Result {
+    mutex.withLock { _ in
+      current.withLock { $0 = leash }
+      defer { current.withLock { $0 = nil } }
+      return body(leash)
+    }
+  }
+
+  /// Not of those that wait: they are asked when their turn comes.
+  func review() { current.withLock { $0 }?.review() }
 }

@@ -49,11 +49,6 @@ extension Loop {
   func take(_ step: Step) {
     switch step {
     case .offer(let answer):
-      if predecessor.isThere {
-        return answer(
-          .failure(
-            .init(text: "the process before this one still finishes its connections, which takes ten minutes at most")))
-      }
       if let obstacle = node.obstacleToResumption { return answer(.failure(.init(text: "\(obstacle); try again"))) }
       handing = .offered
       // Whole leases, for nobody renews them until the other one does.
@@ -93,7 +88,7 @@ extension Loop {
         // Without a word: it died. What it had is this process's, if that was said.
         if succession.isPending { succession.giveUp("") }
         finish(succession, onRelease)
-        predecessor.isGone()
+        predecessors.isGone(succession.channel)
         if let registration { reactor.unregister(registration) }
       }
     }
@@ -116,18 +111,32 @@ extension Loop {
       succession.channel.send(.done)
     case .released: finish(succession, onRelease)
     case .cancelled where succession.isPending: succession.giveUp("")
-    case .closed(let number): predecessor.closed(number)
-    default: break
+    default: predecessors.hear(message, from: succession.channel, at: Clock.now())
     }
   }
 
   private func finish(_ succession: Succession, _ onRelease: @Sendable () -> Void) {
     guard case .acting = succession.current else { return }
     succession.enter(.complete)
-    predecessor.begin(succession.channel)
+    for channel in succession.takePredecessors() { follow(channel) }
+    predecessors.add(succession.channel, at: Clock.now())
     // From now on the guardian has something to guard.
     for vip in settings.vips.indices { fence.recharge(vip) }
     onRelease()
+  }
+
+  /// One that was there before the process before this one.
+  private func follow(_ channel: UpgradeChannel) {
+    var registration: Reactor.Registration?
+    registration = try? reactor.register(channel.descriptor, .readable) { [unowned self] _ in
+      do throws(UpgradeChannel.Failure) {
+        while let message = try channel.next() { predecessors.hear(message, from: channel, at: Clock.now()) }
+      } catch {
+        predecessors.isGone(channel)
+        if let registration { reactor.unregister(registration) }
+      }
+    }
+    if registration != nil { predecessors.add(channel, at: Clock.now()) }
   }
 
   /// All interfaces were seen: begin, or say so.
@@ -141,34 +150,6 @@ extension Loop {
     guard let succession else { return false }
     if case .complete = succession.current { return false }
     return true
-  }
-}
-
-/// The process before this one, which finishes the connections that it had.
-struct Predecessor {
-  private var channel: UpgradeChannel?
-  private var waiting: [UInt64: @Sendable () -> Void] = [:]
-  private var last: UInt64 = 0
-
-  var isThere: Bool { channel != nil }
-
-  mutating func begin(_ channel: UpgradeChannel) { self.channel = channel }
-
-  /// Its connections with the VIP are to end.
-  mutating func close(vip: String, within limit: Duration, then: @escaping @Sendable () -> Void) {
-    last += 1
-    let milliseconds = min(max(0, limit.nanoseconds / 1_000_000), 86_400_000)
-    guard let channel, channel.send(.close(number: last, vip: vip, milliseconds: milliseconds)) else { return then() }
-    waiting[last] = then
-  }
-
-  mutating func closed(_ number: UInt64) { waiting.removeValue(forKey: number)?() }
-
-  mutating func isGone() {
-    channel = nil
-    let all = waiting
-    waiting = [:]
-    for (_, then) in all { then() }
   }
 }
 

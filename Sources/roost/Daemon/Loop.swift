@@ -97,15 +97,18 @@ final class Loop {
   var handing = Handing.no
   /// This process takes another one's place.
   var succession: Succession?
-  var predecessor = Predecessor()
+  let predecessors: Predecessors
   /// A polite stop was asked for while nothing may be said.
   private(set) var stopIsDue = false
   private var signals: SignalBox?
   /// Why the loop had to end, if it did not end by itself.
   private var failure: SystemError?
 
-  init(_ plan: DaemonPlan, _ parts: Parts, mailbox: Mailbox<Message>, seed: UInt64) throws(SystemError) {
+  init(
+    _ plan: DaemonPlan, _ parts: Parts, mailbox: Mailbox<Message>, predecessors: Predecessors, seed: UInt64
+  ) throws(SystemError) {
     self.plan = plan
+    self.predecessors = predecessors
     self.parts = parts
     self.mailbox = mailbox
     settings = plan.node
@@ -330,6 +333,7 @@ final class Loop {
     case .release(let vip, let generation):
       ownershipChanges()
       parts.addresses.release(vip, generation: generation)
+      if plan.vip(vip)?.beforeAnnouncing != nil { parts.hooks.review(vip: settings.vips[vip].name) }
     case .announce(let vip, let generation):
       parts.addresses.announce(vip, generation: generation)
     case .closeConnections(let vip, let generation, let limit):
@@ -366,7 +370,7 @@ final class Loop {
     let (name, addresses) = (settings.vips[vip].name, settings.vips[vip].addresses)
     parts.log.perform { [hooks = parts.hooks, record] in
       hooks.run(
-        hook, vip: name, addresses: addresses.map(\.description),
+        hook, vip: name, place: vip, addresses: addresses.map(\.description),
         // Not granted yet, or still held.
         isWanted: { record.lastGranted(vip) < generation || record.holds(vip, generation: generation) }, then: done)
     }
@@ -379,13 +383,14 @@ final class Loop {
       return
     }
     let mailbox = mailbox
-    guard predecessor.isThere else {
+    let others = predecessors.channels
+    guard !others.isEmpty else {
       proxy.closeConnections(proxyIndices[vip], within: limit) { mailbox.send(closed) }
       return
     }
-    let tally = Tally(2) { mailbox.send(closed) }
+    let tally = Tally(1 + others.count) { mailbox.send(closed) }
     proxy.closeConnections(proxyIndices[vip], within: limit) { tally.arrive() }
-    predecessor.close(vip: settings.vips[vip].name, within: limit) { tally.arrive() }
+    predecessors.close(vip: settings.vips[vip].name, for: others, within: limit) { tally.arrive() }
   }
 
   func backendChanged(service: Int, backend: Int, _ state: BackendState) {

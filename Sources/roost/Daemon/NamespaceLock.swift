@@ -30,6 +30,9 @@ final class NamespaceLock: Sendable {
   /// From now on this process is the one that is named to others.
   func name() { _ = listen(socket.rawValue, 1) }
 
+  /// The name is another process's alone from now on, and goes with that one.
+  func cede() { socket.vacate() }
+
   init() throws(Failure) {
     do throws(SystemError) {
       socket = try Descriptor.socket(AF_UNIX, SOCK_STREAM, about: "the daemon's name")

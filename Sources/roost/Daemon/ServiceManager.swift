@@ -4,8 +4,8 @@ import Glibc
 /// What systemd is told (sd_notify(3)): a datagram to the socket that `NOTIFY_SOCKET` names. Elsewhere nothing happens.
 enum ServiceManager {
   static func ready(_ status: String) { notify("READY=1\nSTATUS=\(status)") }
-  /// This process is the service's now, in the place of another one.
-  static func tookOver(_ status: String) { notify("MAINPID=\(getpid())\nREADY=1\nSTATUS=\(status)") }
+  /// This process is the service's now, in the place of another one. A beat with it: of several upgrades in a row none might come to its own.
+  static func tookOver(_ status: String) { notify("MAINPID=\(getpid())\nREADY=1\nWATCHDOG=1\nSTATUS=\(status)") }
   static func stopping() { notify("STOPPING=1\nSTATUS=stopping") }
   static func beat() { notify("WATCHDOG=1") }
 

@@ -22,6 +22,9 @@ final class StateFolder: Sendable {
     if count > 0 { _ = ftruncate(lock, off_t(count)) }
   }
 
+  /// The lock is another process's alone from now on, and goes with that one.
+  func cede() { close(lock) }
+
   /// Makes the folder where it is missing (mode 0755; what is secret in it has a mode of its own).
   init(_ path: String) throws(StateFolderError) {
     self.path = path

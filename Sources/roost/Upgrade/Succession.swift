@@ -70,6 +70,13 @@ final class Succession: Sendable {
     descriptors.withLock { $0.removeValue(forKey: role) }.map { Descriptor(owning: $0) }
   }
 
+  /// Ends of the channels to processes that finish since earlier upgrades, the oldest first.
+  func takePredecessors() -> [UpgradeChannel] {
+    var channels: [UpgradeChannel] = []
+    while let descriptor = take("predecessor \(channels.count)") { channels.append(UpgradeChannel(descriptor)) }
+    return channels
+  }
+
   var current: Stage { stage.withLock { $0 } }
   func enter(_ next: Stage) { stage.withLock { $0 = next } }
   var isPending: Bool { if case .pending = current { true } else { false } }

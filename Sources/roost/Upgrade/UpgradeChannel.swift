@@ -18,8 +18,9 @@ import Linux
 ///                        ◄──────────  done
 ///   lets go of everything
 ///   released ──────────────────────►  takes over the control socket, calls the peers, arms its guardian
-///   finishes its connections, ends ◄── close, where a VIP leaves before
+///   finishes its connections, ends ◄── close, where a VIP leaves before; leave, where it is to end now
 /// ```
+/// The new one's end of it is lent on with the next upgrade, as `predecessor N`, so the last process knows all that still finish.
 /// Until `done` either may give up (`failed`, `cancelled`, or the end of a process), and the old one goes on.
 final class UpgradeChannel: Sendable {
   enum Message: Sendable {
@@ -40,6 +41,10 @@ final class UpgradeChannel: Sendable {
     case close(number: UInt64, vip: String, milliseconds: Int64)
     /// They have.
     case closed(UInt64)
+    /// From the old one, afterwards: so many connections it still has, and so long it waits for their end.
+    case remaining(connections: Int, milliseconds: Int64)
+    /// Its connections end now, within its drain.
+    case leave
   }
 
   enum Failure: Error { case closed, late }
@@ -120,6 +125,8 @@ extension UpgradeChannel.Message {
     case .close(let number, let vip, let limit): (11, Array("\(number) \(limit) \(vip)".utf8), -1)
     case .ready: (13, [], -1)
     case .closed(let number): (12, Array("\(number)".utf8), -1)
+    case .remaining(let connections, let limit): (14, Array("\(connections) \(limit)".utf8), -1)
+    case .leave: (15, [], -1)
     }
   }
 
@@ -149,6 +156,13 @@ extension UpgradeChannel.Message {
       guard let number = UInt64(text) else { return nil }
       self = .closed(number)
     case 13: self = .ready
+    case 14:
+      let words = text.split(separator: " ")
+      guard words.count == 2, let connections = Int(words[0]), let limit = Int64(words[1]), connections >= 0,
+        0...86_400_000 ~= limit
+      else { return nil }
+      self = .remaining(connections: connections, milliseconds: limit)
+    case 15: self = .leave
     default: return nil
     }
   }

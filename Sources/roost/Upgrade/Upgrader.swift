@@ -36,6 +36,7 @@ final class Upgrader: Sendable {
     let namespace: Int32
     let equipment: Equipment
     let addresses: AddressThread
+    let predecessors: Predecessors
     /// The control socket's, once there is one.
     let control: @Sendable () -> Int32?
   }
@@ -57,8 +58,15 @@ final class Upgrader: Sendable {
     self.log = log
   }
 
-  /// - Parameter program: the new binary; nil: what is in this one's place on the disk.
-  func begin(_ program: String?, _ belongings: Belongings, then: @escaping @Sendable (Outcome) -> Void) {
+  /// What is wanted: `roost upgrade`.
+  struct Wish: Codable, Sendable {
+    /// The new binary; nil: what is in this one's place on the disk.
+    var program: String?
+    /// Where too many processes still finish their connections, the oldest one ends.
+    var force: Bool?
+  }
+
+  func begin(_ wish: Wish, _ belongings: Belongings, then: @escaping @Sendable (Outcome) -> Void) {
     let isFirst = isBusy.withLock { busy in
       defer { busy = true }
       return !busy
@@ -67,7 +75,7 @@ final class Upgrader: Sendable {
     do throws(SystemError) {
       _ = try Thread.start(named: "roost-upgrade", stackSize: 1 << 20) { [self] in
         do throws(Refusal) {
-          let report = try perform(program, belongings, then)
+          let report = try perform(wish, belongings, then)
           log.write(.notice, "process \(report.pid), version \(report.version), goes on in this one's place")
         } catch {
           isBusy.withLock { $0 = false }
@@ -84,10 +92,13 @@ final class Upgrader: Sendable {
   // MARK: Steps
 
   private func perform(
-    _ program: String?, _ belongings: Belongings, _ then: @escaping @Sendable (Outcome) -> Void
+    _ wish: Wish, _ belongings: Belongings, _ then: @escaping @Sendable (Outcome) -> Void
   ) throws(Refusal) -> Report {
     let began = Clock.now()
-    let channel = try start(program ?? Self.ownProgram)
+    if let text = belongings.predecessors.objection(isForced: wish.force ?? false, at: began) {
+      throw Refusal(text: text)
+    }
+    let channel = try start(wish.program ?? Self.ownProgram)
     var successor: Int32 = 0
     var pause: AddressThread.Pause?
     do throws(Refusal) {
@@ -184,6 +195,9 @@ final class Upgrader: Sendable {
         channel.send(.descriptor("listener \(place.address) \(place.port)", socket))
         close(socket)
       }
+    }
+    for (place, other) in belongings.predecessors.channels.enumerated() {
+      channel.send(.descriptor("predecessor \(place)", other.descriptor))
     }
     guard channel.send(.offered) else { throw Refusal(text: "the new process does not listen") }
   }

@@ -22,7 +22,8 @@ import Synchronization
 /// That an ownership is over says nothing of the addresses: they are there until the address thread has removed them, and a renewal that
 /// it gave to the kernel before may bring them once more. Hence `gone`; until it is there, whoever survives the daemon removes them.
 ///
-/// Beside the VIPs it holds the signs of life of both processes (`OwnershipRecord+Life.swift`).
+/// Beside the VIPs it holds the signs of life of both processes (`OwnershipRecord+Life.swift`), and which programs the daemon runs
+/// (`OwnershipRecord+Programs.swift`).
 public final class OwnershipRecord: Sendable {
   /// How many VIPs fit.
   public static let maximumCapacity = 1024
@@ -30,7 +31,7 @@ public final class OwnershipRecord: Sendable {
   private static let stride = 64
   private static let head = 4096
   private static let magic: UInt64 = 0x526F_6F73_7452_6563  // "RoostRec"
-  private static let version: UInt64 = 2
+  private static let version: UInt64 = 3
 
   private enum Field: Int {
     case granted = 0, revoked = 8, until = 16, deposed = 24, acknowledged = 32, signed = 40, gone = 48

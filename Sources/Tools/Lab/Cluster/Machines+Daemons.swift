@@ -7,7 +7,12 @@ extension Machines {
   public func socket(of node: String) -> String { "\(cluster.folder.hostFolder(node))/roost.sock" }
   public func log(of node: String) -> String { "\(cluster.folder.hostFolder(node))/daemon.log" }
 
-  public func isRunning(_ node: String) -> Bool { daemons[node].map { !$0.hasEnded() } ?? false }
+  /// The process that was started, or one that goes on in its place.
+  public func isRunning(_ node: String) -> Bool {
+    guard let child = daemons[node] else { return false }
+    let hasEnded = child.hasEnded()  // and is reaped
+    return named(on: node) != nil || !hasEnded && !upgraded.contains(node)
+  }
 
   /// Nothing happens where it runs already.
   public func startDaemon(_ node: String) throws(LabError) {
@@ -17,7 +22,9 @@ extension Machines {
     case .roost: arguments = roostArguments(node)
     case .keepalived: arguments = try keepalivedArguments(node)
     }
+    // What finishes the connections of before an upgrade is nobody's daemon: it ends by itself, or with the lab.
     daemons[node] = try start(node, arguments, log: log(of: node))
+    upgraded.remove(node)
   }
 
   private func roostArguments(_ node: String) -> [String] {
@@ -46,15 +53,24 @@ extension Machines {
     guard let child = daemons[node] else { return [] }
     switch daemon(of: node) {
     case .roost:
-      // The process that was started; the one in the file, should it have become another.
-      let written = PidFile.read("\(cluster.folder.stateFolder(node))/daemon.pid").flatMap { mine($0, on: node) }
-      return child.identity.isAlive || written == nil ? [child.identity] : [written].compactMap { $0 }
+      if let named = named(on: node) { return [named] }
+      // After an upgrade the process that was started may still be there to finish its connections, and is the daemon no more.
+      return upgraded.contains(node) ? [] : [child.identity]
     case .keepalived:
       let others = processes(on: node).filter { process in
         process != child.identity && readSmallFile("/proc/\(process.pid)/comm")?.hasPrefix("keepalived") == true
       }
       return others + [child.identity]
     }
+  }
+
+  /// What the daemon's file names: after an upgrade, another process than the one that was started. Nil where it names nobody who runs.
+  private func named(on node: String) -> ProcessIdentity? {
+    guard daemon(of: node) == .roost,
+      let process = PidFile.read("\(cluster.folder.stateFolder(node))/daemon.pid").flatMap({ mine($0, on: node) })
+    else { return nil }
+    if let child = daemons[node], child.identity != process { upgraded.insert(node) }
+    return process
   }
 
   /// The second process of a Roost node; nil where there is none (now).

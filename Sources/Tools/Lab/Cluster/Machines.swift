@@ -50,6 +50,8 @@ public final class Machines {
   var demos: [String: DemoConfiguration] = [:]
   private let daemonOf: [String: Daemon]
   var daemons: [String: Child] = [:]
+  /// Nodes on which another process has taken the place of the one that was started.
+  var upgraded: Set<String> = []
   var servers: [String: Child] = [:]
 
   /// - Parameter keepalived: the nodes that run keepalived instead of roost.

@@ -31,7 +31,7 @@ extension FaultDriver {
   static func strangeToKeepalived(_ scenario: Scenario) -> String? {
     scenario.steps.first {
       switch $0.action {
-      case .move, .standby, .resume, .guardianKill, .linkPeersCut, .backendKill: true
+      case .move, .standby, .resume, .upgrade, .guardianKill, .linkPeersCut, .backendKill: true
       default: false
       }
     }?.action.word

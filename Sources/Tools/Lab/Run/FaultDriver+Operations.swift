@@ -68,6 +68,9 @@ extension FaultDriver {
     }
   }
 
+  /// To the same program. Which process is the node's daemon then is in its file (`Machines.daemonProcesses`).
+  func upgrade(_ node: String) throws(LabError) { try give(["upgrade"], to: node) }
+
   // MARK: Strangers
 
   private func disturb(_ word: String, _ role: String, _ specification: (some Encodable)?) throws(LabError) {

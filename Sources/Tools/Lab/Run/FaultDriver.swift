@@ -72,6 +72,7 @@ final class FaultDriver {
     case .standby(let who): for node in resolve(who) { try standby(node) }
     case .resume(let who): for node in resolve(who) { try resumeService(node) }
     case .reload(let who, let change): for node in resolve(who) { try reload(node, change) }
+    case .upgrade(let who): for node in resolve(who) { try upgrade(node) }
     case .rogueAdvert(let priority, _): try startRogue(priority)
     case .rtnlBusy: try startChurn()
     case .hog: try startHogs()

@@ -256,9 +256,10 @@ final class Session {
     return evaluation.outcome(repetition: repetition)
   }
 
-  /// Only where a configuration is read again does it matter what is said out of turn, and only multicast is heard.
+  /// Only where a configuration is read again, or a process goes on in another's place, does it matter what is said out of turn; and only
+  /// multicast is heard.
   private func watch(for scenario: Scenario) throws(LabError) -> PacketWatch? {
-    guard router?.peers == .multicast, scenario.steps.contains(where: { $0.action.change != nil }) else { return nil }
+    guard router?.peers == .multicast, scenario.steps.contains(where: { $0.action.goesUnnoticed }) else { return nil }
     return try PacketWatch(bridges: cluster.topology.links.map(\.bridge), in: cluster.manifest.switchNamespace)
   }
 
@@ -307,6 +308,9 @@ final class Session {
 }
 
 extension Action {
+  /// Peers are to hear nothing of it.
+  var goesUnnoticed: Bool { if case .upgrade = self { true } else { change != nil } }
+
   /// What a configuration that is read again has changed; nil for all other actions.
   var change: Change? {
     if case .reload(_, let change) = self { return change }
