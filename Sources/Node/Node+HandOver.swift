@@ -298,12 +298,15 @@ extension Node {
   private mutating func complete(_ index: Int, _ emit: (Effect) -> Void) {
     let handOver = end(index)
     let target = coordination.peers[handOver.target].name
-    // Without its word: another node may have been quicker. Its adverts don't say its name, its report does.
-    let isElsewhere = coordination.peers.indices.contains { peer in
-      peer != handOver.target && handOver.vips.contains { coordination.peers[peer].owns($0) }
-    }
-    if handOver.vacant == nil, isElsewhere {
-      let why = "another node than \(target) took it over"
+    guard handOver.taken.allSatisfy({ $0 }) else {
+      // Without its word. Adverts don't say a name, and who sends them may have died before it had the addresses.
+      let isElsewhere = coordination.peers.indices.contains { peer in
+        peer != handOver.target && handOver.vips.contains { coordination.peers[peer].owns($0) }
+      }
+      let why =
+        isElsewhere
+        ? "another node than \(target) took it over"
+        : "\(target) did not say that it has it, though somebody advertises it: `roost status` tells who"
       emit(.report(.handOverFailed(vip: handOver.vips[0], to: target, reason: why)))
       return answer(handOver.origin, move: handOver.move, refusing: why, emit)
     }

@@ -362,7 +362,9 @@ struct HandOverTests {
       #expect(cluster.longestVacancy() <= .milliseconds(1))
     case .taken:
       #expect(cluster.owners() == [1])
-      #expect(cluster.answer(to: 7) == .moved(to: "lb2", vacant: nil))
+      // It may have died before it had the addresses.
+      let unsure = "lb2 did not say that it has it, though somebody advertises it: `roost status` tells who"
+      #expect(cluster.answer(to: 7) == .refused(unsure))
     case .movedAndPriorityZero, .everythingBehindReady:
       #expect(cluster.owners() == [0])
       #expect(cluster.shared[0] <= .milliseconds(1))
