@@ -83,6 +83,11 @@ extension World {
     guard let job = jobs.take(Int(entry.slot)), case .said(let message, let from, let pair, let life) = job,
       daemons[node].life == entry.life, peers.links[pair].life == life
     else { return }
+    // What a segment's loss delayed is sent again, and that needs a path, too.
+    guard carries(from, node) else {
+      peers.links[pair].isBroken = true
+      return
+    }
     tellPeer(.said(message), of: from, to: node)
   }
 }
