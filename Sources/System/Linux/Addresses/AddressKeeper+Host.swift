@@ -127,6 +127,11 @@ extension AddressKeeper {
     let told = DeviceOfVIP(vip: vip.id, family: family)
     if toldDevices[told] != device.index {
       toldDevices[told] = device.index
+      do throws(SystemError) {
+        try DeviceSilence.impose(on: device.index, requests)
+      } catch {
+        report(.notSilenced(device.name, error))
+      }
       report(.device(vip.id, family, index: device.index))
     }
     if family == .ipv4 {
