@@ -149,6 +149,7 @@ extension AddressKeeper {
   /// The end: where nothing is held, nothing stays on this host.
   func dismantle() {
     guard heldAddresses.isEmpty else { return }
+    try? groups.follow([])
     // That the table goes is no other program's doing: it is not put back, should this turn still hear of it.
     firewall = AcceptTable()
     do throws(SystemError) {
