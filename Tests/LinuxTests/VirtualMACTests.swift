@@ -303,4 +303,96 @@ struct VirtualMACTests {
       #expect(sender == mac)
     }
   }
+
+  /// What leaves a device, by what is asked of it.
+  @Test func `a device sends answers, and drops what it would say by itself`() throws {
+    try TwoHosts.run { hosts in
+      let reports = Reports()
+      var vip = Gateways.vips[0]
+      vip.addresses = [IPAddress("10.9.0.100")!, IPAddress("2001:db8::100")!]
+      let thread = try AddressThread([vip], watching: ["eth0"], record: OwnershipRecord(capacity: 8)) {
+        reports.append($0)
+      }
+      defer { thread.stop() }
+      #expect(thread.takeNow(0, generation: 1, reports))
+      #expect(!reports.all.contains { if case .notSilenced = $0 { true } else { false } })
+      let device = try #require(try InterfaceState.all().first { $0.name == "roost6.51" }).index
+      let sender = try Descriptor.socket(AF_PACKET, SOCK_RAW)
+      let receiver = try hosts.on(hosts.there) {
+        let receiver = try Descriptor.socket(AF_PACKET, SOCK_RAW).release()
+        try SystemError.check("bind") { clinux_packet_bind(receiver, 0, 3) }
+        return receiver
+      }
+      defer { close(receiver) }
+
+      let (group, host): ([UInt8], [UInt8]) = ([0x33, 0x33, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
+      let (somebody, nobody) = ([0x20, 1] + [UInt8](repeating: 0, count: 14), [UInt8](repeating: 0, count: 16))
+      let lastByteOnly: [UInt8] = nobody.dropLast() + [1]
+      func ipv6(_ next: UInt8, _ type: UInt8, from source: [UInt8]) -> [UInt8] {
+        [0x86, 0xDD, 0x60, 0, 0, 0, 0, 30, next, 255] + source + somebody + [type]
+      }
+      let frames: [(name: String, destination: [UInt8], rest: [UInt8], passes: Bool)] = [
+        ("ARP", host, [0x08, 0x06, 0, 1], true),
+        ("ARP to all", [UInt8](repeating: 0xFF, count: 6), [0x08, 0x06], true),
+        ("IPv4", host, [0x08, 0x00, 0x45], true), ("IGMP", [1, 0, 0x5E, 0, 0, 0x16], [0x08, 0x00, 0x46], false),
+        ("LLDP", [1, 0x80, 0xC2, 0, 0, 0x0E], [0x88, 0xCC], false), ("LLDP to one", host, [0x88, 0xCC], false),
+        ("IPv6", host, ipv6(6, 0, from: somebody), true), ("IPv6 from ::", host, ipv6(6, 0, from: nobody), false),
+        ("from ::1", host, ipv6(6, 0, from: lastByteOnly), true),
+        ("solicitation", group, ipv6(58, 135, from: somebody), true),
+        ("advertisement", group, ipv6(58, 136, from: somebody), true),
+        ("probe", group, ipv6(58, 135, from: nobody), false),
+        ("router solicitation", group, ipv6(58, 133, from: somebody), false),
+        ("report", group, ipv6(0, 58, from: nobody), false),
+        ("old report", group, ipv6(58, 131, from: somebody), false),
+        ("mDNS", group, ipv6(17, 135, from: somebody), false),
+      ]
+      for (number, frame) in frames.enumerated() {
+        // The number is in the sender's address, to be told from the kernel's own.
+        var bytes = frame.destination + [2, 0xAB, 0, 0, 0, UInt8(number)] + frame.rest
+        bytes += [UInt8](repeating: 0, count: max(0, 90 - bytes.count))
+        let sent = bytes.withUnsafeBytes { clinux_packet_send(sender.rawValue, $0.baseAddress, $0.count, device) }
+        // A frame that a filter drops may be refused, or counted as sent.
+        #expect(sent >= 0 || !frame.passes, "\(frame.name): \(errno)")
+      }
+      // What came is here by now: all of it is one host's kernel.
+      var passed: Set<Int> = []
+      let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1500, alignment: 8)
+      defer { buffer.deallocate() }
+      _ = eventually {
+        var (from, outgoing): (Int32, Int32) = (0, 0)
+        while clinux_packet_receive(receiver, buffer.baseAddress, buffer.count, &from, &outgoing) > 14 {
+          if buffer[6] == 2, buffer[7] == 0xAB { passed.insert(Int(buffer[11])) }
+        }
+        return passed.contains(10)
+      }
+      for (number, frame) in frames.enumerated() {
+        #expect(passed.contains(number) == frame.passes, "\(frame.name)")
+      }
+    }
+  }
+
+  @Test func `the interface listens for questions about the addresses, also before and after they are here`() throws {
+    try TwoHosts.run { _ in
+      let reports = Reports()
+      var vip = Gateways.vips[0]
+      vip.addresses = [IPAddress("2001:db8::12:3456")!]
+      /// On which interfaces the group is joined.
+      func listening() throws -> [Substring] {
+        try shell("cat /proc/net/igmp6").split(separator: "\n")
+          .filter { $0.contains("ff0200000000000000000001ff123456") }.map { $0.split(separator: " ")[1] }.sorted()
+      }
+      let thread = try AddressThread([vip], watching: ["eth0"], record: OwnershipRecord(capacity: 8)) {
+        reports.append($0)
+      }
+      #expect(try eventually { try listening() == ["eth0"] })
+      #expect(thread.takeNow(0, generation: 1, reports))
+      #expect(try listening() == ["eth0", "roost6.51"])
+      thread.release(0, generation: 1)
+      #expect(reports.has { $0 == .removed(0, 1) })
+      #expect(try listening() == ["eth0"])
+      thread.stop()
+      #expect(try eventually { try listening() == [] })
+      #expect(!reports.all.contains { if case .notListening = $0 { true } else { false } })
+    }
+  }
 }

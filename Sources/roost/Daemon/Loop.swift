@@ -221,6 +221,13 @@ final class Loop {
     case .duplicate(let vip, let address): give(.address(vip: vip, .duplicate(address)), at: now)
     case .claimed(let vip, let address, let mac): give(.address(vip: vip, .claimed(address, by: mac)), at: now)
     case .journal(let trouble): parts.log.write(.warning, trouble)
+    case .notSilenced(let device, let error):
+      parts.log.write(
+        .warning,
+        "\(device) may send by itself, so switches may take a dead node for the owner: \(error). The kernel needs clsact and cls_bpf"
+      )
+    case .notListening(let error):
+      parts.log.write(.warning, "behind a switch with MLD snooping a VIP on a virtual MAC may not be found: \(error)")
     case .device(let vip, let family, let index): fence.learn(device: index, of: vip, family)
     case .firewallRestored:
       parts.log.write(.warning, "another program removed the firewall table of VIPs that accept nothing; loaded again")

@@ -8,3 +8,4 @@
 #include "clinux_tracking.h"
 #include "clinux_plumbing.h"
 #include "clinux_guardian.h"
+#include "clinux_vmac.h"

@@ -78,11 +78,28 @@ extension AddressKeeper {
       entries.indices.compactMap { entry in link(of: entry).flatMap { $0.isLoopback ? nil : $0.index } })
     guard again || indices != listening else { return }
     listening = indices
+    followGroups()
     do throws(SystemError) {
       try claims.follow(addressesOfVIPs.sorted(), on: indices)
     } catch {
       listening = []  // tried again with the next change
       report(.blind(error))
+    }
+  }
+
+  /// Listens where the neighbours' questions for addresses on a virtual MAC come.
+  private func followGroups() {
+    var wanted: Set<SolicitedNodeGroups.Membership> = []
+    for entry in entries.indices where entries[entry].vip.virtualMAC != nil {
+      guard let link = link(of: entry) else { continue }
+      for case .v6(let address) in entries[entry].vip.addresses {
+        wanted.insert(.init(group: address.solicitedNode, index: link.index))
+      }
+    }
+    do throws(SystemError) {
+      try groups.follow(wanted)
+    } catch {
+      report(.notListening(error))
     }
   }
 

@@ -127,6 +127,11 @@ extension AddressKeeper {
     let told = DeviceOfVIP(vip: vip.id, family: family)
     if toldDevices[told] != device.index {
       toldDevices[told] = device.index
+      do throws(SystemError) {
+        try DeviceSilence.impose(on: device.index, requests)
+      } catch {
+        report(.notSilenced(device.name, error))
+      }
       report(.device(vip.id, family, index: device.index))
     }
     if family == .ipv4 {
@@ -144,6 +149,7 @@ extension AddressKeeper {
   /// The end: where nothing is held, nothing stays on this host.
   func dismantle() {
     guard heldAddresses.isEmpty else { return }
+    try? groups.follow([])
     // That the table goes is no other program's doing: it is not put back, should this turn still hear of it.
     firewall = AcceptTable()
     do throws(SystemError) {

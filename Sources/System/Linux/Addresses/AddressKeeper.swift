@@ -77,6 +77,7 @@ final class AddressKeeper {
   let watch: InterfaceWatch
   let announcer: Announcer
   let claims: ClaimWatch
+  let groups = SolicitedNodeGroups()
   var entries: [Entry] = []
   /// Where the VIP of a number is in `entries`.
   private var positions: [Int: Int] = [:]

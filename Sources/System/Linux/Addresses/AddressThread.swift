@@ -68,6 +68,10 @@ public final class AddressThread: Sendable {
     /// The VIP's addresses of that family go on the device of this index, which has the virtual MAC. Told when the device was made, at
     /// the start or anew, and before `.added`: whoever removes addresses in this thread's place needs it.
     case device(Int, AddressFamily, index: Int32)
+    /// The device of a virtual MAC, by its name, has no filter of what it sends: see `DeviceSilence`.
+    case notSilenced(String, SystemError)
+    /// An IPv6 address on a virtual MAC may be out of reach behind switches that follow listeners' reports: see `SolicitedNodeGroups`.
+    case notListening(SystemError)
     /// What is known of an interface now; at the start, and after each change.
     case interface(InterfaceState)
     /// The kernel's state can't be read at present.

@@ -62,6 +62,46 @@ extension NetlinkBatch {
     end()
   }
 
+  /// RTM_NEWQDISC of `clsact`, whose filters see what leaves the link; EEXIST where it is there.
+  mutating func appendClassifier(on index: Int32, sequence: UInt32) {
+    let flags = clinux_nlm_f_request | clinux_nlm_f_ack | clinux_nlm_f_create | clinux_nlm_f_excl
+    begin(type: clinux_rtm_newqdisc, flags: flags, sequence: sequence)
+    appendTrafficControl(index, handle: clinux_tc_clsact_handle, parent: clinux_tc_clsact, info: 0)
+    attribute(clinux_tca_kind) { batch in for byte in "clsact\0".utf8 { batch.append(byte) } }
+    end()
+  }
+
+  /// RTM_NEWTFILTER: the first filter of what leaves the link, in place of one that is there. Its results are traffic control's actions.
+  mutating func appendEgressFilter(_ program: [sock_filter], on index: Int32, sequence: UInt32) {
+    let flags = clinux_nlm_f_request | clinux_nlm_f_ack | clinux_nlm_f_create | clinux_nlm_f_replace
+    begin(type: clinux_rtm_newtfilter, flags: flags, sequence: sequence)
+    let everyProtocol = UInt32(UInt16(3).bigEndian)  // ETH_P_ALL
+    appendTrafficControl(index, handle: 1, parent: clinux_tc_clsact_egress, info: 1 << 16 | everyProtocol)
+    attribute(clinux_tca_kind) { batch in for byte in "bpf\0".utf8 { batch.append(byte) } }
+    attribute(clinux_tca_options) { batch in
+      batch.attribute(clinux_tca_bpf_ops_len) { $0.append(UInt16(program.count)) }
+      batch.attribute(clinux_tca_bpf_ops) { batch in
+        for instruction in program {
+          batch.append(instruction.code)
+          batch.append(instruction.jt)
+          batch.append(instruction.jf)
+          batch.append(instruction.k)
+        }
+      }
+      batch.attribute(clinux_tca_bpf_flags) { $0.append(clinux_tca_bpf_flag_act_direct) }
+    }
+    end()
+  }
+
+  /// tcmsg: family and padding, index, handle, parent, info (of a filter its place and protocol).
+  private mutating func appendTrafficControl(_ index: Int32, handle: UInt32, parent: UInt32, info: UInt32) {
+    append(UInt32(0))
+    append(index)
+    append(handle)
+    append(parent)
+    append(info)
+  }
+
   /// ifinfomsg: family, padding, type, index, flags, change.
   private mutating func appendLink(_ index: Int32, flags: UInt32 = 0, change: UInt32 = 0) {
     append(UInt32(0))
