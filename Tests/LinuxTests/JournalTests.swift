@@ -234,7 +234,8 @@ struct JournalTests {
 
   @Test func `a folder that can't be written is told, and the new life goes on`() throws {
     try addressStory([web], journal: "/proc/no-such-folder/journal") { _, thread, reports in
-      #expect(reports.has { if case .journalState(let word?) = $0 { word.contains("/proc/no-such-folder") } else { false } })
+      #expect(
+        reports.has { if case .journalState(let word?) = $0 { word.contains("/proc/no-such-folder") } else { false } })
       #expect(thread.takeNow(3, generation: 1, reports))
     }
   }

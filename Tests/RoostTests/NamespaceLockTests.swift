@@ -26,7 +26,9 @@ struct NamespaceLockTests {
     }
   }
 
-  @Test(arguments: ["listen", "hide"]) func `another user who takes the name keeps no daemon from starting`(_ how: String)
+  @Test(arguments: ["listen", "hide"]) func `another user who takes the name keeps no daemon from starting`(
+    _ how: String
+  )
     throws
   {
     try inNewNamespace {

@@ -130,10 +130,12 @@ extension Loop {
     case .hung(let pid, let silence):
       log.write(
         .error,
-        "the guardian (process \(pid)) has not turned for \(silence.words): it is stopped or hangs, so it is killed and replaced")
+        "the guardian (process \(pid)) has not turned for \(silence.words): it is stopped or hangs, so it is killed and replaced"
+      )
     case .dismissed(let pid?):
       log.write(
-        .error, "the guardian of an earlier life (process \(pid)) was stopped or hung, and did not let go: it was killed")
+        .error,
+        "the guardian of an earlier life (process \(pid)) was stopped or hung, and did not let go: it was killed")
     case .dismissed(nil):
       log.write(
         .error,
