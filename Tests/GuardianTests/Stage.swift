@@ -184,6 +184,9 @@ final class Daemon {
     return String(words[key + 2])
   }
 
+  /// As people see it.
+  var status: String { (try? shell("\(roostProgram ?? "") status --socket \(socket)")) ?? "" }
+
   func signal(_ number: Int32) { kill(pid, number) }
 
   /// Reaps it; true once it has ended.

@@ -189,6 +189,28 @@ struct JournalTests {
     }
   }
 
+  @Test func `a journal for which the disk had no room at the start is written when it has some`() throws {
+    try withFolder { folder in
+      try TwoHosts.run { _ in
+        let disk = folder + "/disk"
+        try shell("mkdir '\(disk)'; mount -t tmpfs -o size=64k tmpfs '\(disk)'")
+        defer { _ = try? shell("umount '\(disk)'") }
+        let path = disk + "/addresses.journal"
+        try shell("head -c 100000 /dev/zero > '\(disk)/rest' 2>/dev/null; true")
+        let reports = Reports()
+        let thread = try AddressThread([web], watching: ["eth0"], record: OwnershipRecord(capacity: 8), journal: path) {
+          reports.append($0)
+        }
+        defer { thread.stop() }
+        #expect(reports.has { if case .journalState(let word?) = $0 { word.contains(disk) } else { false } })
+        #expect(!reports.all.contains(.journalState(nil)))
+        try shell("rm '\(disk)/rest'")
+        #expect(reports.has { $0 == .journalState(nil) })
+        #expect(JournalFile(path: path).read().journal?.places.isEmpty == false)
+      }
+    }
+  }
+
   @Test func `a damaged journal is told, and the new life goes on`() throws {
     try withFolder { folder in
       try TwoHosts.run { _ in
@@ -212,7 +234,8 @@ struct JournalTests {
 
   @Test func `a folder that can't be written is told, and the new life goes on`() throws {
     try addressStory([web], journal: "/proc/no-such-folder/journal") { _, thread, reports in
-      #expect(reports.has { if case .journal(let word) = $0 { word.contains("/proc/no-such-folder") } else { false } })
+      #expect(
+        reports.has { if case .journalState(let word?) = $0 { word.contains("/proc/no-such-folder") } else { false } })
       #expect(thread.takeNow(3, generation: 1, reports))
     }
   }

@@ -20,14 +20,16 @@ final class Clerk {
   private let eraser: AddressEraser
   private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: GuardianMessage.longest, alignment: 8)
   private let isRealtime: Bool
+  private let mayAct: Releaser.Permission
   private var monitor: Reactor.Registration?
   private var nextCheck: Instant?
 
   init(
     _ record: OwnershipRecord, _ channel: Channel, _ process: WatchedProcess, isRealtime: Bool,
-    sign: @escaping GuardianSigner
+    sign: @escaping GuardianSigner, mayAct: @escaping Releaser.Permission = {}
   ) throws(SystemError) {
     self.isRealtime = isRealtime
+    self.mayAct = mayAct
     self.record = record
     self.channel = channel
     self.process = process
@@ -36,7 +38,9 @@ final class Clerk {
     let errands = try Mailbox<Errand>()
     self.errands = errands
     eraser = try AddressEraser()
-    releaser = Releaser(record, book, process) { targets, done in errands.send(Errand(targets: targets, done: done)) }
+    releaser = Releaser(record, book, process, mayAct: mayAct) { targets, done in
+      errands.send(Errand(targets: targets, done: done))
+    }
   }
 
   deinit { buffer.deallocate() }
@@ -80,6 +84,7 @@ final class Clerk {
   // MARK: Erasing
 
   private func perform(_ errand: Errand) {
+    mayAct()
     // Before anything is erased: what is added behind it is seen.
     watchAddresses()
     let erased = eraser.erase(errand.targets)
@@ -102,6 +107,7 @@ final class Clerk {
   }
 
   private func eraseAgain() {
+    mayAct()
     let open = book.openTargets
     var back: [AddressEraser.Target] = []
     let isWhole = eraser.readAdded { added in
@@ -129,6 +135,7 @@ final class Clerk {
   /// The daemon has said goodbye, or is dead: not one of its threads does anything any more. What it still owned is given up, and
   /// what it may have brought back since then is erased.
   private func end() {
+    mayAct()
     // Of one that says goodbye the last notifications may still be under way.
     if process.isDead { record.killPrograms() }
     while true {

@@ -15,6 +15,10 @@ public final class GuardianKeeper {
   public enum Report: Sendable, Hashable {
     /// The guardian watches: the first, or one after another died.
     case watches(pid: Int32)
+    /// It has not turned for that long though this loop has, and is killed; another one follows.
+    case hung(pid: Int32, silence: Duration)
+    /// A guardian of an earlier life was in the way, stopped or hung: killed, if that is its number, or out of office in any case.
+    case dismissed(pid: Int32?)
     /// It is gone, and not because it was let go. Another is started after that time.
     case died(pid: Int32, again: Duration)
     case notStarted(SystemError, again: Duration)
@@ -30,8 +34,13 @@ public final class GuardianKeeper {
     /// The running binary itself, even where it was replaced on the disk meanwhile.
     public var program = "/proc/self/exe"
     public var arguments: [String]
+    /// The file that it locks for as long as it watches.
+    public var pidFile: String?
 
-    public init(arguments: [String]) { self.arguments = arguments }
+    public init(arguments: [String], pidFile: String? = nil) {
+      self.arguments = arguments
+      self.pidFile = pidFile
+    }
   }
 
   /// A guardian that was started.
@@ -42,9 +51,28 @@ public final class GuardianKeeper {
     /// Kept open: the kernel tells whoever has it of the guardian's death.
     let lifeline: Lifeline
     let started: Instant
+    /// It said that it watches.
+    var isReady = false
+    var isHung = false
   }
 
-  private typealias Start = Result<Running, SystemError>
+  /// How the guardian is.
+  public enum Condition: Sendable, Hashable {
+    case watching(pid: Int32)
+    /// It does not watch yet.
+    case starting
+    /// It does not turn, and is killed.
+    case hung(pid: Int32)
+    /// Another one is started after that time.
+    case none(again: Duration)
+  }
+
+  /// From other threads.
+  private enum News: Sendable {
+    case started(Running)
+    case notStarted(SystemError)
+    case dismissed(GuardianFile.Dismissal?)
+  }
 
   private let record: OwnershipRecord
   private let command: Command
@@ -55,7 +83,10 @@ public final class GuardianKeeper {
   private var reactor: Reactor?
   private var report: (Report) -> Void = { _ in }
   private var doElsewhere: (@escaping @Sendable () -> Void) -> Bool = { _ in false }
-  private let starts: Mailbox<Start>
+  private let news: Mailbox<News>
+  private var pulse = Pulse()
+  /// When it is looked whether another guardian is in the way.
+  private var nextDismissal: Instant?
   private var startAgain: Instant?
   private var pause = GuardianKeeper.firstPause
   private static let firstPause = Duration.milliseconds(50)
@@ -77,7 +108,7 @@ public final class GuardianKeeper {
     own = Descriptor(owning: try SystemError.check("pidfd_open") { clinux_pidfd_open(getpid()) })
     charges = Array(repeating: nil, count: record.capacity)
     untold = Array(repeating: false, count: record.capacity)
-    starts = try Mailbox()
+    news = try Mailbox()
   }
 
   deinit {
@@ -87,6 +118,14 @@ public final class GuardianKeeper {
 
   /// The guardian's process; nil while there is none.
   public var pid: Int32? { running?.pid }
+
+  public var condition: Condition {
+    guard let running else {
+      return startAgain.map { .none(again: max(.zero, $0 - OwnershipRecord.now())) } ?? .starting
+    }
+    if running.isHung { return .hung(pid: running.pid) }
+    return running.isReady ? .watching(pid: running.pid) : .starting
+  }
 
   // MARK: Starting
 
@@ -102,6 +141,19 @@ public final class GuardianKeeper {
     guard let running else { return false }
     var entry = pollfd(fd: running.channel.descriptor, events: Int16(POLLIN), revents: 0)
     return poll(&entry, 1, Int32(clamping: limit.nanoseconds / 1_000_000)) > 0
+  }
+
+  /// Puts the guardian of an earlier life, which did not let go in time, out of office. Only for a life that is the only one.
+  /// - Returns: what to tell of it; nil where there is none.
+  public func dismissPredecessor() -> Report? {
+    command.pidFile.flatMap { GuardianFile.dismiss($0, sparing: pid) }.map(Self.told)
+  }
+
+  private static func told(_ dismissal: GuardianFile.Dismissal) -> Report {
+    switch dismissal {
+    case .killed(let pid): .dismissed(pid: pid)
+    case .dismissed: .dismissed(pid: nil)
+    }
   }
 
   private static func start(_ command: Command, record: Int32, own: Int32) throws(SystemError) -> Running {
@@ -137,16 +189,23 @@ public final class GuardianKeeper {
     self.reactor = reactor
     self.doElsewhere = doElsewhere
     self.report = report
-    try starts.attach(to: reactor) { [unowned self] in started($0) }
+    try news.attach(to: reactor) { [unowned self] in hear($0) }
     try follow()
   }
 
-  private func started(_ start: Start) {
-    do throws(SystemError) {
-      running = try start.get()
-      try follow()
-    } catch {
-      tryAgain { .notStarted(error, again: $0) }
+  private func hear(_ news: News) {
+    switch news {
+    case .started(let new):
+      running = new
+      pulse = Pulse()
+      nextDismissal = nil
+      do throws(SystemError) {
+        try follow()
+      } catch {
+        report(.trouble("what it says can't be heard: \(error)"))
+      }
+    case .notStarted(let error): tryAgain { .notStarted(error, again: $0) }
+    case .dismissed(let dismissal): if let dismissal { report(Self.told(dismissal)) }
     }
   }
 
@@ -171,6 +230,7 @@ public final class GuardianKeeper {
   private func received(_ message: GuardianMessage, from guardian: Running) {
     switch message {
     case .ready:
+      running?.isReady = true
       for vip in charges.indices where charges[vip] != nil { untold[vip] = true }
       untoldSockets = Array(sockets.keys)
       hasUntold = true
@@ -233,20 +293,53 @@ public final class GuardianKeeper {
   }
 
   /// Once a turn of the loop: what is due, which is nearly always nothing.
-  public func turned() {
+  /// - Parameter isOnlyLife: no other process of this node has a guardian that is in its right.
+  public func turned(isOnlyLife: Bool = true) {
     if hasUntold { tell() }
-    guard let due = startAgain, OwnershipRecord.now() >= due else { return }
+    let now = OwnershipRecord.now()
+    feelPulse(now)
+    dismissLater(now, isOnlyLife)
+    guard let due = startAgain, now >= due else { return }
     startAgain = nil
-    let (command, record, own, starts) = (command, record, own.rawValue, starts)
+    let (command, record, own, news) = (command, record, own.rawValue, news)
     let isUnderWay = doElsewhere {
       do throws(SystemError) {
-        starts.send(.success(try Self.start(command, record: record.descriptor, own: own)))
+        news.send(.started(try Self.start(command, record: record.descriptor, own: own)))
       } catch {
-        starts.send(.failure(error))
+        news.send(.notStarted(error))
       }
     }
     if !isUnderWay { startAgain = OwnershipRecord.now() + pause }
   }
+
+  /// A guardian that does not turn would act on nothing.
+  private func feelPulse(_ now: Instant) {
+    guard let running, !running.isHung else { return }
+    let silence = pulse.silence(beat: record.lastGuardianBeat, at: now)
+    guard silence >= (running.isReady ? Pulse.patience : Pulse.patienceAtStart) else { return }
+    self.running?.isHung = true
+    report(.hung(pid: running.pid, silence: silence))
+    // A child that is not waited for yet: this descriptor stands for no other process.
+    _ = clinux_pidfd_signal(running.handle, SIGKILL)
+  }
+
+  /// One that is not ready for so long waits for another guardian's place.
+  private func dismissLater(_ now: Instant, _ isOnlyLife: Bool) {
+    guard let running, !running.isReady, isOnlyLife, let file = command.pidFile else {
+      nextDismissal = nil
+      return
+    }
+    guard let due = nextDismissal, now >= due else {
+      nextDismissal = nextDismissal ?? now + Self.predecessorsTime
+      return
+    }
+    nextDismissal = now + Self.predecessorsTime
+    let (own, news) = (running.pid, news)
+    _ = doElsewhere { news.send(.dismissed(GuardianFile.dismiss(file, sparing: own))) }
+  }
+
+  /// More than a process that hands over gives its own to end, and than a guardian whose daemon died can have to do.
+  private static let predecessorsTime = Duration.seconds(5)
 
   private func tell() {
     guard let channel = running?.channel else { return }
@@ -282,7 +375,7 @@ public final class GuardianKeeper {
   /// Lets the guardian go, and waits until it is gone. Call it when nothing is owned any more; what is, the guardian releases first.
   public func goodbye() {
     startAgain = nil
-    starts.drain { start in if case .success(let late) = start, running == nil { running = late } }
+    news.drain { news in if case .started(let late) = news, running == nil { running = late } }
     guard let last = running else { return }
     running = nil
     for registration in registrations { reactor?.unregister(registration) }
@@ -305,5 +398,30 @@ public final class GuardianKeeper {
       if ready > 0 { return true }
       if ready == 0 || errno != EINTR { return false }
     }
+  }
+}
+
+/// For how long a guardian has not beaten, in time in which this loop turned itself: where it stood still, so may have the machine.
+private struct Pulse {
+  /// Twenty of its beats.
+  static let patience = Duration.seconds(2)
+  /// A process that starts has to be loaded first.
+  static let patienceAtStart = Duration.seconds(10)
+  /// The loop turns ten times a second.
+  private static let longestStep = Duration.milliseconds(250)
+
+  private var beat: Instant?
+  private var looked: Instant?
+  private var silence = Duration.zero
+
+  mutating func silence(beat: Instant, at now: Instant) -> Duration {
+    if self.beat != beat {
+      self.beat = beat
+      silence = .zero
+    } else if let looked {
+      silence += min(now - looked, Self.longestStep)
+    }
+    looked = now
+    return silence
   }
 }

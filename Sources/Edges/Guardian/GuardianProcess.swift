@@ -49,13 +49,19 @@ public enum GuardianProcess {
       let process = WatchedProcess(
         pid: record.process, handle: Descriptor(owning: processDescriptor),
         lifeline: Lifeline(Descriptor(owning: lifelineDescriptor)))
-      let file = pidFile.flatMap { PidFile($0, unless: { process.isDead }) }
+      let file = pidFile.flatMap {
+        GuardianFile($0, unless: { process.isDead }, waiting: { record.guardianBeat() })
+      }
       defer { file?.remove() }
       if isRealtime {
         becomeRealtime()
         if Scheduling.mayLockMemory { try? Scheduling.lockMemory() }
       }
-      let clerk = try Clerk(record, channel, process, isRealtime: isRealtime, sign: sign)
+      let clerk = try Clerk(record, channel, process, isRealtime: isRealtime, sign: sign) {
+        guard file?.isDismissed == true else { return }
+        complain("another life has begun without this guardian, which was stopped or hung; it ends and touches nothing")
+        _exit(1)
+      }
       try clerk.run()
       return 0
     } catch {
@@ -75,35 +81,4 @@ public enum GuardianProcess {
     let bytes = Array("roost-guardian: \(text)\n".utf8)
     _ = write(STDERR_FILENO, bytes, bytes.count)
   }
-}
-
-/// A file with this process's number, locked while it runs.
-final class PidFile {
-  private let path: String
-  private let descriptor: Descriptor
-
-  /// Waits for the lock, which a guardian of an earlier life holds until everything of that life is gone.
-  init?(_ path: String, unless hasEnded: () -> Bool) {
-    self.path = path
-    while !hasEnded() {
-      let file = Descriptor(owning: open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o644))
-      guard file.rawValue >= 0 else { return nil }
-      if flock(file.rawValue, LOCK_EX | LOCK_NB) != 0 {
-        usleep(2000)
-        continue
-      }
-      // One that was removed between its opening and its locking is that of a guardian that just ended.
-      var (opened, named) = (stat(), stat())
-      guard fstat(file.rawValue, &opened) == 0, stat(path, &named) == 0, opened.st_ino == named.st_ino else { continue }
-      let text = Array("\(getpid())\n".utf8)
-      guard ftruncate(file.rawValue, 0) == 0, pwrite(file.rawValue, text, text.count, 0) == text.count else {
-        return nil
-      }
-      descriptor = file
-      return
-    }
-    return nil
-  }
-
-  func remove() { unlink(path) }
 }

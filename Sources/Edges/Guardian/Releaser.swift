@@ -22,11 +22,19 @@ final class Releaser: Sendable {
   private let lock = Mutex<Release?>(nil)
   /// Has the clerk erase, and calls back from its thread.
   private let erase: Erase
+  /// Asked before each deed, because this process may have been stopped for any time before it.
+  let mayAct: Permission
 
+  /// Doesn't return where another guardian is in this one's place.
+  typealias Permission = @Sendable () -> Void
   typealias Erase = @Sendable ([AddressEraser.Target], _ done: @escaping @Sendable () -> Void) -> Void
   typealias OwnErase = ([AddressEraser.Target], _ done: @escaping @Sendable () -> Void) -> Void
 
-  init(_ record: OwnershipRecord, _ book: ChargeBook, _ process: WatchedProcess, erase: @escaping Erase) {
+  init(
+    _ record: OwnershipRecord, _ book: ChargeBook, _ process: WatchedProcess, mayAct: @escaping Permission = {},
+    erase: @escaping Erase
+  ) {
+    self.mayAct = mayAct
     self.record = record
     self.book = book
     self.process = process
@@ -57,6 +65,7 @@ final class Releaser: Sendable {
   }
 
   private func releaseAll(erasing erase: OwnErase, waiting: Bool) -> Outcome? {
+    mayAct()
     let noticed = OwnershipRecord.now()
     let (vips, leftovers) = (book.owned { _ in true }, book.leftovers { _ in true })
     guard !vips.isEmpty || !leftovers.isEmpty else { return nil }
@@ -74,17 +83,12 @@ final class Releaser: Sendable {
   ) -> Outcome? {
     lock.withLock { _ in
       let noticed = OwnershipRecord.now()
-      // What somebody else stopped stays stopped.
-      let wasStopped = process.state(ofThread: record.loopThread).map(WatchedProcess.standsStill) ?? false
-      if !wasStopped { process.lifeline.tie() }
-      process.stop(record.loopThread, within: Self.longestStop)
-      defer {
-        if !wasStopped {
-          process.signal(SIGCONT)
-          process.lifeline.untie()
-        }
-      }
+      mayAct()
+      var isHeld = process.hold(record.loopThread, within: Self.longestStop)
+      defer { if isHeld { process.letGo() } }
       guard !hasRecovered() else { return nil }
+      // Whoever had stopped it may have continued it since.
+      if !isHeld { isHeld = process.hold(record.loopThread, within: Self.longestStop) }
       if !vips.isEmpty { book.divertLent() }
       return release(vips, leftovers, cause, silence: silence, noticed, erasing: erase, waiting: true)
     }

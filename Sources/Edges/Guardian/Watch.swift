@@ -34,6 +34,7 @@ struct Watch {
       let planned = nextLook(OwnershipRecord.now())
       switch record.awaitDeath(until: planned) {
       case .died:
+        releaser.mayAct()
         record.killPrograms()
         report(releaser.releaseAfterDeath())
         return

@@ -34,9 +34,36 @@ final class WatchedProcess: Sendable {
     return line[end + 2]
   }
 
+  /// Stops the process, unless a person has: what is stopped already stays so, and is not this one's to continue.
+  ///
+  /// One that is traced (state t) stands still as well, but goes on when its debugger says so, or leaves: it is stopped like one that runs. The
+  /// stop waits until then, and `letGo` takes it back; without that, the process would stand still for ever behind the debugger.
+  /// - Returns: whether SIGSTOP was sent, so that `letGo` has to follow.
+  func hold(_ thread: Int32, within limit: Duration) -> Bool {
+    guard state(ofThread: thread) != Self.stopped else { return false }
+    // Before the signal, for this process may die behind it.
+    lifeline.tie()
+    // Tying takes a moment, in which a person may have stopped it.
+    guard state(ofThread: thread) != Self.stopped else {
+      lifeline.untie()
+      return false
+    }
+    stop(thread, within: limit)
+    return true
+  }
+
+  /// What `hold` began ends.
+  func letGo() {
+    signal(SIGCONT)
+    lifeline.untie()
+  }
+
+  /// Stopped by a signal.
+  private static let stopped = UInt8(ascii: "T")
+
   /// Every thread stands still, or the time is up: one that waits in the kernel, for the lock of the network configuration for example,
   /// stops only when it returns.
-  func stop(_ thread: Int32, within limit: Duration) {
+  private func stop(_ thread: Int32, within limit: Duration) {
     signal(SIGSTOP)
     let end = OwnershipRecord.now() + limit
     while OwnershipRecord.now() < end {

@@ -17,6 +17,11 @@ extension StatusReport {
     let paint = Paint(isOn: color)
     var text = "\(paint.bold(printable(node)))  roost \(printable(version))"
     text += "  up \(Self.words(milliseconds: uptime_ms))\n"
+    if let guardian {
+      let words = "guardian: \(printable(guardian.words))"
+      text += (guardian.state == "watching" ? words : paint.red(words)) + "\n"
+    }
+    if let trouble = journal_trouble { text += paint.red("journal: not written: \(printable(trouble))") + "\n" }
     for split in split_brains ?? [] { text += "\n" + words(split, paint, now) }
     text += vipTable(paint, now)
     text += serviceTable(paint)
@@ -110,6 +115,17 @@ extension StatusReport {
 
   /// "340 ms", "12 s", "3 min 4 s", "2 h 10 min", "5 d 3 h".
   static func words(milliseconds: Double) -> String { Duration(said: milliseconds).wholeWords }
+}
+
+extension StatusReport.Guardian {
+  /// "watching (4711)", "none: restarting in 5 s".
+  public var words: String {
+    switch (state, pid, again_ms) {
+    case ("watching", let pid?, _): "watching (\(pid))"
+    case ("none", _, let again?): "none: restarting in \(max(.zero, Duration(said: again)).words)"
+    default: state
+    }
+  }
 }
 
 extension StatusReport.Peer {

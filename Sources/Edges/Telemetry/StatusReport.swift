@@ -19,6 +19,10 @@ public struct StatusReport: Codable, Sendable {
   /// By how much the nodes' clocks may differ before signed adverts are refused; absent where none are judged by the time.
   public var clock_window_ms: Double?
   public var loop: Loop
+  /// The second process, which gives up what a dead or stalled daemon owns; absent where an earlier version answers.
+  public var guardian: Guardian?
+  /// Why the journal is not written, so that what a crash leaves behind may stay; absent while it is.
+  public var journal_trouble: String?
   public var vips: [VIP]
   public var services: [Service]
   public var peers: [Peer]
@@ -37,6 +41,21 @@ public struct StatusReport: Codable, Sendable {
     self.peers = peers
   }
 
+  public struct Guardian: Codable, Sendable {
+    /// `watching`, `starting`, `hung` (it does not turn, and is replaced) or `none`.
+    public var state: String
+    /// While it watches.
+    public var pid: Int32?
+    /// When another one is started, while there is none.
+    public var again_ms: Double?
+
+    public init(state: String, pid: Int32? = nil, again_ms: Double? = nil) {
+      self.state = state
+      self.pid = pid
+      self.again_ms = again_ms
+    }
+  }
+
   /// The thread that decides: how late it acted on its deadlines.
   public struct Loop: Codable, Sendable {
     public var turns: UInt64
@@ -46,7 +65,7 @@ public struct StatusReport: Codable, Sendable {
     public var late_p99_ms: Double
     /// The nth counts deadlines that were acted on less than 2ⁿ µs late, and not less than half that; the last, all later ones.
     public var late_buckets: [UInt64]
-    /// The guardian's process; absent while there is none.
+    /// The guardian's process; absent while none watches.
     public var guardian_pid: Int32?
 
     public init(

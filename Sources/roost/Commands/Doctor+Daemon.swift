@@ -21,6 +21,7 @@ extension Findings {
   /// What the daemon has seen of the others, and they of it: the two-way proof that adverts pass.
   mutating func judge(_ report: StatusReport) {
     add(.ok, "daemon", "it runs as '\(report.node)', version \(report.version)")
+    judgeGuardian(report)
     for vip in report.vips where vip.state == "fault" {
       add(.failed, "daemon", "VIP \(vip.name) can't be had here: \(vip.reason)")
     }
@@ -39,6 +40,25 @@ extension Findings {
     for peer in report.peers {
       judge(peer, report)
       judgeClock(of: peer, window: report.clock_window_ms)
+    }
+  }
+
+  private mutating func judgeGuardian(_ report: StatusReport) {
+    if let guardian = report.guardian {
+      switch guardian.state {
+      case "watching": add(.ok, "guardian", "it watches the daemon")
+      case "starting": add(.warning, "guardian", "it is being started, and does not watch yet", fix: "ask again")
+      default:
+        add(
+          .failed, "guardian",
+          "\(guardian.words): if the daemon crashed now, its addresses would stay until their lease ends",
+          fix: "the daemon starts another one by itself; if this stays, its log says why")
+      }
+    }
+    if let trouble = report.journal_trouble {
+      add(
+        .failed, "journal", "it is not written, so what a crash leaves behind may stay: \(trouble)",
+        fix: "make room on the disk of the state folder; the daemon tries again by itself")
     }
   }
 

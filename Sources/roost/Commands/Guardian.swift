@@ -20,7 +20,7 @@ struct GuardianCommand {
   /// How the daemon starts it. Secrets go another way: everybody may read arguments.
   static func command(pidFile: String, isRealtime: Bool) -> GuardianKeeper.Command {
     GuardianKeeper.Command(
-      arguments: ["roost", name] + (isRealtime ? [realtime] : []) + [Self.pidFile, pidFile])
+      arguments: ["roost", name] + (isRealtime ? [realtime] : []) + [Self.pidFile, pidFile], pidFile: pidFile)
   }
 
   func run() -> Int32 {

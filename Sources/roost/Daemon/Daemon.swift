@@ -68,8 +68,12 @@ struct Daemon {
       throw Failure.cannot(complaint)
     }
     let lock =
-      if let name = succession?.take("namespace") { NamespaceLock(adopting: name) } else { try NamespaceLock() }
-    defer { withExtendedLifetime(lock) {} }
+      if let succession, let name = succession.take("namespace") {
+        NamespaceLock(adopting: name, file: succession.take("namespace file"))
+      } else {
+        try NamespaceLock()
+      }
+    defer { if succession?.isPending != true { lock.release() } }
     // The guardian and the lock of life come before any thread: the thread that begins its life here is the loop.
     let record = try OwnershipRecord(capacity: OwnershipRecord.maximumCapacity)
     try record.beginLife()
@@ -83,6 +87,7 @@ struct Daemon {
     defer { if isOver { guardian.goodbye() } }
     let log = try Log()
     defer { log.close() }
+    if let warning = lock.warning { log.write(.warning, warning) }
 
     let mailbox = try Mailbox<Loop.Message>()
     let notifier = try Notifier(plan.notifications) { trouble in
@@ -120,7 +125,9 @@ struct Daemon {
         record.adopt(place, generation: vip.generation, until: vip.until)
       }
     } else if !guardian.awaitReadiness() {
-      log.write(.warning, "the guardian is not ready yet")
+      // Nothing is taken before the guardian of an earlier life is gone, which could remove it.
+      if let report = guardian.dismissPredecessor() { Loop.write(report, log) }
+      if !guardian.awaitReadiness() { log.write(.warning, "the guardian is not ready yet") }
     }
     // Last, because it changes the network: it removes what an earlier life left behind.
     let addresses = try AddressThread(
@@ -135,8 +142,8 @@ struct Daemon {
     ).add(to: &routes)
     let predecessors = Predecessors()
     let belongings = Upgrader.Belongings(
-      folder: folder.descriptor, namespace: lock.descriptor, equipment: equipment, addresses: addresses,
-      predecessors: predecessors, control: { control.listening })
+      folder: folder.descriptor, namespace: lock.descriptor, namespaceFile: lock.fileDescriptor, equipment: equipment,
+      addresses: addresses, predecessors: predecessors, control: { control.listening })
     CommandRoutes(coordinator: coordinator, tickets: tickets, chronicle: chronicle) {
       mailbox.send(.event($0))
     } upgrade: {
@@ -157,7 +164,7 @@ struct Daemon {
       try loop.follow(succession, status: status) { [routes] in
         _ = log.perform {
           folder.claim()
-          lock.name()
+          lock.claim()
           Self.complete(plan, equipment, mailbox, control, routes, succession.take("control"), log)
           chronicle.report(.started, .notice, "roost \(Roost.version) goes on as \(plan.name), upgraded")
         }

@@ -88,7 +88,7 @@ extension Loop {
       fence.keyChanges = elections.keyChanges
       for vip in settings.vips.indices { fence.recharge(vip) }
     }
-    if isUnguarded { return parts.guardian.turned() }
+    if isUnguarded { return parts.guardian.turned(isOnlyLife: false) }
     if !fence.stale.isEmpty {
       for vip in fence.stale where settings.vips.indices.contains(vip) { parts.guardian.charge(vip, charge(vip)) }
       fence.isCharged()
@@ -122,23 +122,38 @@ extension Loop {
       })
   }
 
-  private func receive(_ report: GuardianKeeper.Report) {
+  private func receive(_ report: GuardianKeeper.Report) { Self.write(report, parts.log) }
+
+  static func write(_ report: GuardianKeeper.Report, _ log: Log) {
     switch report {
-    case .watches(let pid): parts.log.write(.notice, "the guardian watches, as process \(pid)")
+    case .watches(let pid): log.write(.notice, "the guardian watches, as process \(pid)")
+    case .hung(let pid, let silence):
+      log.write(
+        .error,
+        "the guardian (process \(pid)) has not turned for \(silence.words): it is stopped or hangs, so it is killed and replaced"
+      )
+    case .dismissed(let pid?):
+      log.write(
+        .error,
+        "the guardian of an earlier life (process \(pid)) was stopped or hung, and did not let go: it was killed")
+    case .dismissed(nil):
+      log.write(
+        .error,
+        "something that is no guardian to be seen from here keeps the guardian's file locked; another file is in its place now"
+      )
     case .died(let pid, let pause):
-      parts.log.write(.warning, "the guardian (process \(pid)) died; another one is started in \(pause.words)")
+      log.write(.warning, "the guardian (process \(pid)) died; another one is started in \(pause.words)")
     case .notStarted(let error, let pause):
-      parts.log.write(
+      log.write(
         .error,
         "no guardian can be started, so a crash of this process is not covered: \(error); again in \(pause.words)")
-    case .released(let release):
-      parts.log.write(.error, "while the loop stood still, the guardian \(release)")
+    case .released(let release): log.write(.error, "while the loop stood still, the guardian \(release)")
     case .demoted(let burnt):
-      parts.log.write(
+      log.write(
         .error,
         "the loop used \(burnt.words) of processor time without a pause, so it runs without real-time priority from now on"
       )
-    case .trouble(let text): parts.log.write(.warning, "guardian: \(text)")
+    case .trouble(let text): log.write(.warning, "guardian: \(text)")
     }
   }
 }

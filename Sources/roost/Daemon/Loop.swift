@@ -46,8 +46,9 @@ final class Loop {
     let unsent: [UInt64]
     /// For each VIP, what authentication made of its adverts.
     let authentication: [AuthenticationCounters?]
-    /// The guardian's process, while there is one.
-    let guardian: Int32?
+    let guardian: GuardianKeeper.Condition
+    /// Why what a crash leaves behind may stay; nil where all is written down.
+    let journalTrouble: String?
   }
 
   /// The parts that effects go to.
@@ -91,6 +92,7 @@ final class Loop {
   /// What the loop knows of the guardian's doings; see `Loop+Guardian.swift`.
   var fence = Fence()
   private var troubles: [String: Trouble] = [:]
+  private var journalTrouble: String?
   /// Interfaces of VIPs of which nothing was reported yet.
   private var unseen: Set<String>
   /// Another process is taking this one's place.
@@ -172,7 +174,8 @@ final class Loop {
       reply(
         Snapshot(
           plan: plan, node: node, now: Clock.now(), wall: Clock.wall(), statistics: reactor.statistics,
-          unsent: elections.failures, authentication: elections.authentication, guardian: parts.guardian.pid))
+          unsent: elections.failures, authentication: elections.authentication, guardian: parts.guardian.condition,
+          journalTrouble: journalTrouble))
     case .addresses(let report): receive(report)
     case .unheard(let interface, let error): trouble(on: interface, because: error, at: Clock.now())
     case .peer(let report): receive(report)
@@ -228,6 +231,13 @@ final class Loop {
       )
     case .notListening(let error):
       parts.log.write(.warning, "behind a switch with MLD snooping a VIP on a virtual MAC may not be found: \(error)")
+    case .journalState(let trouble):
+      journalTrouble = trouble
+      if let trouble {
+        parts.log.write(.warning, "\(trouble); it is tried again")
+      } else {
+        parts.log.write(.notice, "the journal is written now")
+      }
     case .device(let vip, let family, let index): fence.learn(device: index, of: vip, family)
     case .firewallRestored:
       parts.log.write(.warning, "another program removed the firewall table of VIPs that accept nothing; loaded again")

@@ -1,6 +1,7 @@
 import Basis
 import Configuration
 import Control
+import Guardian
 import Linux
 import Node
 import PeerLink
@@ -60,7 +61,7 @@ private struct StatusMaker {
     var report = StatusReport(
       node: plan.name, version: Roost.version, uptime_ms: (snapshot.now - started).milliseconds,
       config_hash: plan.configuration.hash,
-      loop: loop(snapshot.statistics, guardian: snapshot.guardian),
+      loop: loop(snapshot.statistics, snapshot.guardian),
       vips: snapshot.node.vips.indices.filter { !snapshot.node.vips[$0].settings.isVacant }.map {
         vip(snapshot.node.vips[$0], unsent: snapshot.unsent[$0], snapshot.authentication[$0], clock)
       },
@@ -68,6 +69,8 @@ private struct StatusMaker {
       peers: peers(snapshot))
     let split = snapshot.node.vips.indices.compactMap { splitBrain($0, snapshot.node, clock) }
     if !split.isEmpty { report.split_brains = split }
+    report.guardian = guardian(snapshot.guardian)
+    report.journal_trouble = snapshot.journalTrouble
     report.clock_window_ms = plan.secrets.clockWindow?.milliseconds
     return report
   }
@@ -81,12 +84,23 @@ private struct StatusMaker {
       }, since: clock.text(split.since), heard_from: split.heard?.description)
   }
 
-  private func loop(_ statistics: ReactorStatistics, guardian: Int32?) -> StatusReport.Loop {
-    StatusReport.Loop(
+  private func guardian(_ condition: GuardianKeeper.Condition) -> StatusReport.Guardian {
+    switch condition {
+    case .watching(let pid): .init(state: "watching", pid: pid)
+    case .starting: .init(state: "starting")
+    case .hung: .init(state: "hung")
+    case .none(let again): .init(state: "none", again_ms: again.milliseconds)
+    }
+  }
+
+  private func loop(_ statistics: ReactorStatistics, _ guardian: GuardianKeeper.Condition) -> StatusReport.Loop {
+    var watching: Int32?
+    if case .watching(let pid) = guardian { watching = pid }
+    return StatusReport.Loop(
       turns: statistics.turns, late_max_ms: statistics.latenessMaximum.milliseconds,
       late_p50_ms: statistics.lateness(ofShare: 0.5).milliseconds,
       late_p99_ms: statistics.lateness(ofShare: 0.99).milliseconds,
-      late_buckets: statistics.latenessBuckets.indices.map { statistics.latenessBuckets[$0] }, guardian_pid: guardian)
+      late_buckets: statistics.latenessBuckets.indices.map { statistics.latenessBuckets[$0] }, guardian_pid: watching)
   }
 
   // MARK: VIPs

@@ -34,6 +34,7 @@ final class Upgrader: Sendable {
   struct Belongings: Sendable {
     let folder: Int32
     let namespace: Int32
+    let namespaceFile: Int32?
     let equipment: Equipment
     let addresses: AddressThread
     let predecessors: Predecessors
@@ -188,6 +189,7 @@ final class Upgrader: Sendable {
   private func lend(_ belongings: Belongings, _ channel: UpgradeChannel) throws(Refusal) {
     channel.send(.descriptor("folder", belongings.folder))
     channel.send(.descriptor("namespace", belongings.namespace))
+    if let file = belongings.namespaceFile { channel.send(.descriptor("namespace file", file)) }
     if let control = belongings.control() { channel.send(.descriptor("control", control)) }
     if let proxy = belongings.equipment.current.proxy {
       guard let listeners = proxy.lendListeners() else { throw Refusal(text: "a proxy worker does not answer") }

@@ -72,7 +72,20 @@ extension AddressKeeper {
   }
 
   private func write(waiting: Duration) {
-    if let trouble = file?.write(journal, waiting: waiting) { report(.journal(trouble)) }
+    guard let file else { return }
+    let trouble = file.write(journal, waiting: waiting)
+    if journalRetry.learn(trouble, isFinal: waiting > .zero) { report(.journalState(trouble)) }
+    journalRetry.begin(at: Clock.now())
+  }
+
+  /// What became of the last writing, which nobody waited for to its end; where it failed, another one.
+  func lookAtJournal(_ now: Instant) {
+    guard let file else { return }
+    let state = file.state
+    if journalRetry.learn(state.trouble, isFinal: state.isDone) { report(.journalState(state.trouble)) }
+    guard !state.isDone || state.trouble != nil else { return journalRetry.end() }
+    if state.isDone { _ = file.write(journal, waiting: .zero) }
+    journalRetry.goOn(at: now)
   }
 
   // MARK: Firewall and devices
@@ -155,7 +168,10 @@ extension AddressKeeper {
     do throws(SystemError) {
       let outcome = try Sweeper(requests: requests).sweep(journal)
       for trouble in outcome.troubles { report(.journal(trouble)) }
-      if outcome.troubles.isEmpty { file?.remove() }
+      if outcome.troubles.isEmpty {
+        file?.remove()
+        journalRetry.end()
+      }
     } catch {
       report(.blind(error))
     }
@@ -340,4 +356,38 @@ extension AddressKeeper {
       return (try? Sysctl.write(setting.before, to: setting.path)) != nil
     }
   }
+}
+
+/// When the journal is looked at again, and what was told of it.
+///
+/// A disk that was full at the start may have room later, and what is on the host has to be written down then. A look costs a lock and no
+/// disk: writing is another thread's.
+struct JournalRetry {
+  private static let firstPause = Duration.seconds(1)
+  private static let longestPause = Duration.seconds(30)
+
+  private(set) var due: Instant?
+  private var pause = JournalRetry.firstPause
+  private var told: String?
+
+  /// - Parameter isFinal: nothing is being written any more; without that, no trouble is not yet good news.
+  /// - Returns: whether that is news.
+  mutating func learn(_ trouble: String?, isFinal: Bool) -> Bool {
+    guard trouble != told, trouble != nil || isFinal else { return false }
+    told = trouble
+    return true
+  }
+
+  /// Something is being written.
+  mutating func begin(at now: Instant) {
+    pause = Self.firstPause
+    due = now + pause
+  }
+
+  mutating func goOn(at now: Instant) {
+    pause = min(pause * 2, Self.longestPause)
+    due = now + pause
+  }
+
+  mutating func end() { due = nil }
 }

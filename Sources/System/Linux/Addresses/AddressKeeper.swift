@@ -93,6 +93,7 @@ final class AddressKeeper {
   /// What this life may have put on this host.
   var journal = AddressJournal.ofThisHost()
   let file: JournalFile?
+  var journalRetry = JournalRetry()
   var firewall = AcceptTable()
   let firewallWatch: FirewallWatch?
   /// Ends a fight with whoever removes the table.
@@ -152,6 +153,7 @@ final class AddressKeeper {
   /// When `actOnDeadline` has something to do.
   var deadline: Instant? {
     var next = earlier(watch.recoverAgain, earlier(watch.nextQuestion, earlier(queue.deadline, reloadAgain)))
+    next = earlier(next, journalRetry.due)
     for entry in entries {
       if case .held(_, let until?) = entry.phase { next = earlier(next, until) }
       next = earlier(next, entry.lookAgain)
@@ -169,6 +171,7 @@ final class AddressKeeper {
       }
     }
     if let again = reloadAgain, now >= again { reloadFirewall() }
+    if let due = journalRetry.due, now >= due { lookAtJournal(now) }
     announceWaiting()
     if let question = watch.nextQuestion, now >= question { watch.ask(at: now) }
   }

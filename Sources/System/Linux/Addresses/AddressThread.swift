@@ -61,6 +61,8 @@ public final class AddressThread: Sendable {
     case announcementFailed(Int, SystemError)
     /// The journal can't be read or written, in words: what a crash leaves behind may stay.
     case journal(String)
+    /// Why the journal is not written, in words; nil when it is, after it was not. It is tried again and again.
+    case journalState(String?)
     /// The firewall's table can't be loaded: VIPs that accept nothing can't be had until it can.
     case firewall(SystemError)
     /// Another program removed the firewall's table; it is there again.

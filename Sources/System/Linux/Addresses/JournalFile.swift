@@ -15,6 +15,17 @@ final class JournalFile: Sendable {
   /// The number of the last writing that was asked for: an older one that comes late is left out.
   private let newest = Mutex<UInt64>(0)
   private let writing = Mutex<Void>(())
+  private let last = Mutex(State())
+
+  /// What became of the last writing.
+  struct State: Sendable {
+    /// False while it is under way, which on a disk that hangs may be for ever.
+    var isDone = true
+    /// Of the last one that ended.
+    var trouble: String?
+  }
+
+  var state: State { last.withLock { $0 } }
 
   /// More than a journal of thousands of VIPs has.
   private static let longest = 4 << 20
@@ -116,9 +127,15 @@ final class JournalFile: Sendable {
     do throws(SystemError) {
       let outcome = Outcome()
       let waker = try Waker()
+      last.withLock { $0.isDone = false }
       // Ends with the writing, however long that takes; nobody joins it.
       _ = try Thread.start(named: "roost-journal", stackSize: 256 << 10) { [self] in
-        outcome.set(writing.withLock { _ in newest.withLock { $0 == number } ? replaceBoth(journal) : nil })
+        writing.withLock { _ in
+          guard newest.withLock({ $0 == number }) else { return }
+          let trouble = replaceBoth(journal)
+          outcome.set(trouble)
+          if newest.withLock({ $0 == number }) { last.withLock { $0 = State(isDone: true, trouble: trouble) } }
+        }
         waker.wake()
       }
       guard waiting > .zero else { return nil }
@@ -130,6 +147,7 @@ final class JournalFile: Sendable {
       guard entry.revents != 0 else { return "writing \(path) takes long (a slow disk?); going on without" }
       return outcome.value
     } catch {
+      last.withLock { $0 = State(isDone: true, trouble: "\(error)") }
       return "\(error)"
     }
   }
