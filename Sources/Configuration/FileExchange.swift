@@ -190,7 +190,8 @@ public struct FileExchange: Sendable {
         recovery.said = "\(promise) makes no sense, so nothing is undone by it; it is kept as \(promise).unreadable"
         try settle()
       case .promise(let promise) where promise.path != path:
-        recovery.said = "a configuration that nobody confirmed stays in \(promise.path), which this daemon does not read"
+        recovery.said =
+          "a configuration that nobody confirmed stays in \(promise.path), which this daemon does not read"
         try settle()
       case .promise(let promise): recover(promise, at: now, &recovery)
       }

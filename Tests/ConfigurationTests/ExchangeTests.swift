@@ -138,7 +138,9 @@ private func `in time it still waits, or has not begun`(_ story: Story) throws {
 }
 
 @Test(arguments: Story.all)
-private func `a disk that is full after any step undoes nothing by halves, and all of it when there is room`(_ story: Story) {
+private func `a disk that is full after any step undoes nothing by halves, and all of it when there is room`(
+  _ story: Story
+) {
   for steps in 0...8 {
     let disk = story.disk()
     let exchange = Story.exchange(disk)

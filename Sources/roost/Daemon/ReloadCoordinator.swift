@@ -83,7 +83,8 @@ final class ReloadCoordinator: Sendable {
   ///   - pause: between attempts to take back what can't be taken back.
   init(
     _ plan: DaemonPlan, _ options: Options, recovery: FileExchange.Recovery = .init(), isActing: Bool = true,
-    chronicle: Chronicle, log: Log, disk: any Disk = RealDisk(), pause: Duration = .seconds(10), linked: @escaping Linked = { [] },
+    chronicle: Chronicle, log: Log, disk: any Disk = RealDisk(), pause: Duration = .seconds(10),
+    linked: @escaping Linked = { [] },
     install: @escaping Install
   ) throws(SystemError) {
     let jobs = try Mailbox<Job>(capacity: 64)
@@ -279,7 +280,8 @@ final class ReloadCoordinator: Sendable {
       do throws(FileFault) { before = try exchange.present() } catch { return refused("\(error)") }
       if limit != nil, Configuration.read(bytes: before, file: exchange.path).configuration == nil {
         return refused(
-          "what is in \(exchange.path) now has mistakes, so it would be no use to put it back: mend it, or leave --confirm out")
+          "what is in \(exchange.path) now has mistakes, so it would be no use to put it back: mend it, or leave --confirm out"
+        )
       }
       let promise = Unconfirmed(
         path: exchange.path, before: before, after: bytes, deadline: (Clock.now() + (limit ?? .zero)).nanoseconds)
@@ -397,7 +399,8 @@ final class ReloadCoordinator: Sendable {
 
     private var pendingRefusal: String {
       if let trouble = open?.trouble {
-        return "a configuration that nobody confirmed can't be taken back (\(trouble)): apply one without --confirm first"
+        return
+          "a configuration that nobody confirmed can't be taken back (\(trouble)): apply one without --confirm first"
       }
       return "a configuration waits to be confirmed, and is undone in \(left): `roost confirm` first, or wait"
     }
