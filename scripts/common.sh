@@ -47,20 +47,28 @@ prepare() {
 
 # The roost binary as it ships: optimised, with the Swift runtime inside.
 build_release() {
-  say "building roost (the first time fetches and compiles two packages: one to three minutes on 2 cores)"
+  say "building roost (the first time fetches and compiles two packages: one to three minutes on 2 idle cores)"
   swift build -c release --product roost --static-swift-stdlib 2>&1 | progress
   roost=$(swift build -c release --static-swift-stdlib --show-bin-path)/roost
 }
 
-# Build lines as they come: one line that moves on a terminal, a sign of life every 15 seconds elsewhere; errors whole.
+# Build lines as they come: on a terminal one line that moves, with the time, also while the compiler says nothing; elsewhere a sign of life
+# every 15 seconds; errors whole.
 progress() {
-  local line last=$SECONDS
-  while IFS= read -r line; do
-    case $line in
-      *error:*|*warning:\ unre*|*"Build complete"*) printf '%s\n' "$line" ;;
-      \[*) if [ -t 1 ]; then printf '\r\e[K%.100s' "$line"
-           elif [ $((SECONDS - last)) -ge 15 ]; then printf '  %s\n' "$line"; last=$SECONDS; fi ;;
-    esac
+  local line= rest= now= last=$SECONDS status
+  while true; do
+    status=0; IFS= read -r -t 1 line || status=$?
+    # Above 128: nothing came within the second; what has come of a line is kept by bash in the variable, and the rest follows.
+    if [ $status -gt 128 ]; then rest+=$line
+    else line=${rest:-}$line; rest=
+      case $line in
+        *error:*|*warning:\ unre*|*"Build complete"*) [ -t 1 ] && printf '\r\e[K'; printf '%s\n' "$line" ;;
+        ?*) now=$line ;;
+      esac
+      [ $status = 0 ] || break
+    fi
+    if [ -t 1 ]; then printf '\r\e[K[%3ds] %.90s' $((SECONDS - started)) "${now:-waiting for the compiler}"
+    elif [ $((SECONDS - last)) -ge 15 ]; then printf '  [%3ds] %s\n' $((SECONDS - started)) "${now:-waiting for the compiler}"; last=$SECONDS; fi
   done
   [ -t 1 ] && printf '\r\e[K' || true
 }

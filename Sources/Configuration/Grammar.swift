@@ -89,7 +89,7 @@ enum Grammar {
         "How often the owner tells its neighbours again where the VIP is when nothing happens; or off."),
       Key(
         "before-announcing", hook,
-        "A command that has to end before a new owner announces the VIP, where something outside must be told first; if it fails, that is told, and the VIP is announced all the same. It is killed, with all that it started, when the node stops owning the VIP."
+        "A command that has to end before a new owner announces the VIP, where something outside must be told first; if it fails, that is told, and the VIP is announced all the same. It is killed, with its process group (all that it started, unless that has left the group, as with setsid), when the node stops owning the VIP."
       ),
       Key(
         "track", .names(of: "a tracker", .scalar(.consequence), most: 64),

@@ -13,6 +13,19 @@ private final class Stage {
   let log: Log
   let chronicle: Chronicle
   let record = Record()
+  let disk = Filling()
+
+  /// The machine's, which fills up on demand: nothing can be written to the configuration any more.
+  final class Filling: Disk {
+    private let real = RealDisk()
+    let isFull = Mutex(false)
+    func read(_ path: String) throws(FileFault) -> [UInt8]? { try real.read(path) }
+    func remove(_ path: String) throws(FileFault) { try real.remove(path) }
+    func write(_ bytes: [UInt8], to path: String, like model: String?) throws(FileFault) {
+      if path.contains(".yaml"), isFull.withLock({ $0 }) { throw FileFault("write", path, ENOSPC) }
+      try real.write(bytes, to: path, like: model)
+    }
+  }
 
   /// What was put in place.
   final class Record: Sendable {
@@ -44,12 +57,17 @@ private final class Stage {
   var file: String { (try? String(contentsOfFile: options.path, encoding: .utf8)) ?? "" }
   func write(_ text: String) throws { try text.write(toFile: options.path, atomically: true, encoding: .utf8) }
 
-  func start() throws {
-    let recovery = ReloadCoordinator.recover(options)
-    let configuration = try #require(Configuration.read(path: options.path).configuration)
+  func start(isActing: Bool = true) throws {
+    let recovery = ReloadCoordinator.recover(options, mayAct: isActing, disk: disk)
+    let reading =
+      recovery.instead.map { Configuration.read(bytes: $0, file: options.path) }
+      ?? Configuration.read(path: options.path)
+    let configuration = try #require(reading.configuration)
     let plan = try DaemonPlan(configuration, name: "lb1", interfaces: configuration.vips.map { _ in "" })
+    record.installed.withLock { $0.append(plan) }
     coordinator = try ReloadCoordinator(
-      plan, options, unconfirmed: recovery.unconfirmed, chronicle: chronicle, log: log
+      plan, options, recovery: recovery, isActing: isActing, chronicle: chronicle, log: log, disk: disk,
+      pause: .milliseconds(50)
     ) { [record] plan in
       if record.fails.withLock({ $0 }) { throw Daemon.Failure.cannot("no") }
       record.installed.withLock { $0.append(plan) }
@@ -67,6 +85,16 @@ private final class Stage {
     ask { outcome in box.value.withLock { $0 = outcome } }
     _ = eventually { box.value.withLock { $0 != nil } }
     return box.value.withLock { $0 }
+  }
+
+  func apply(_ text: String, confirm: Duration? = nil) -> ReloadCoordinator.Outcome? {
+    wait { coordinator.apply(Array(text.utf8), confirm: confirm, then: $0) }
+  }
+
+  var exchange: FileExchange { FileExchange(options.path, promises: folder) }
+  var isPromised: Bool { (try? exchange.promised()) != .nothing }
+  func isTold(_ words: String) -> Bool {
+    chronicle.events(after: 0).events.contains { String(decoding: $0.json, as: UTF8.self).contains(words) }
   }
 
   var drain: Duration? { record.installed.withLock { $0.last?.configuration.vips.first?.drain } }
@@ -111,8 +139,9 @@ extension ReloadCoordinator.Outcome {
   let outcome = stage.wait { stage.coordinator.apply(Array(new.utf8), confirm: .seconds(1), then: $0) }
   #expect(outcome?.changed == ["VIP web: drain"])
   #expect(stage.file == new)
-  // Nothing else may change meanwhile.
-  #expect(stage.wait { stage.coordinator.reload(then: $0) }?.refusal?.contains("roost confirm") == true)
+  // The next can't begin before this one is decided.
+  let second = stage.wait { stage.coordinator.apply(Array(new.utf8), confirm: .seconds(60), then: $0) }
+  #expect(second?.refusal?.contains("roost confirm") == true)
   #expect(eventually { stage.drain == .seconds(1) })
   #expect(stage.file == Stage.text(drain: "1s"))
   #expect(eventually { stage.chronicle.events(after: 0).events.contains { $0.kind == "undone" } })
@@ -124,10 +153,10 @@ extension ReloadCoordinator.Outcome {
   defer { stage.stop() }
   let new = Stage.text(drain: "7s")
   _ = stage.wait { stage.coordinator.apply(Array(new.utf8), confirm: .seconds(3600), then: $0) }
-  #expect(stage.coordinator.confirmationDeadline != nil)
+  #expect(stage.coordinator.waiting != nil)
   #expect(stage.wait { stage.coordinator.confirm(then: $0) }?.refusal == nil)
-  #expect(stage.coordinator.confirmationDeadline == nil)
-  #expect(Unconfirmed.read(in: stage.folder) == nil)
+  #expect(stage.coordinator.waiting == nil)
+  #expect(!stage.isPromised)
   #expect(stage.file == new)
 }
 
@@ -139,7 +168,7 @@ extension ReloadCoordinator.Outcome {
     stage.wait { stage.coordinator.apply(Array(Stage.text(drain: "9s").utf8), confirm: .seconds(60), then: $0) }?
       .refusal != nil)
   #expect(stage.file == Stage.text(drain: "1s"))
-  #expect(Unconfirmed.read(in: stage.folder) == nil)
+  #expect(!stage.isPromised)
   #expect(stage.wait { stage.coordinator.apply(Array("nonsense".utf8), confirm: nil, then: $0) }?.refusal != nil)
   #expect(stage.file == Stage.text(drain: "1s"))
 }
@@ -147,21 +176,124 @@ extension ReloadCoordinator.Outcome {
 @Test func `another life goes on counting, and undoes what is overdue before it reads`() throws {
   let stage = try Stage()
   defer { stage.stop() }
-  let new = Stage.text(drain: "7s")
-  _ = stage.wait { stage.coordinator.apply(Array(new.utf8), confirm: .seconds(2), then: $0) }
+  let (old, new) = (Stage.text(drain: "1s"), Stage.text(drain: "7s"))
+  _ = stage.apply(new, confirm: .seconds(3600))
   stage.coordinator.stop()
   // In time: it is still to be confirmed.
   try stage.start()
-  if stage.coordinator.confirmationDeadline != nil {
-    #expect(eventually { stage.drain == .seconds(1) })
-  }
-  #expect(stage.file == Stage.text(drain: "1s"))
+  #expect(stage.coordinator.waiting != nil)
+  #expect(stage.drain == .seconds(7))
+  #expect(stage.wait { stage.coordinator.confirm(then: $0) }?.refusal == nil)
+  #expect(stage.apply(old)?.refusal == nil)
   stage.coordinator.stop()
   // Too late: the file is back before anything is read.
-  try Unconfirmed(path: ConfigurationFile(stage.options.path).path, deadline: 1).write(in: stage.folder)
-  try Data(new.utf8).write(to: URL(filePath: stage.options.path))
-  #expect(ReloadCoordinator.recover(stage.options).undone != nil)
-  #expect(stage.file == Stage.text(drain: "1s"))
-  #expect(Unconfirmed.read(in: stage.folder) == nil)
+  try stage.exchange.exchange(
+    Unconfirmed(path: stage.exchange.path, before: Array(old.utf8), after: Array(new.utf8), deadline: 1),
+    isPromised: true)
   try stage.start()
+  #expect(stage.file == old)
+  #expect(stage.drain == .seconds(1))
+  #expect(!stage.isPromised)
+}
+
+@Test func `what can't be taken back runs no more, is said and tried again`() throws {
+  let stage = try Stage()
+  defer { stage.stop() }
+  let (old, bad) = (Stage.text(drain: "1s"), Stage.text(drain: "7s"))
+  #expect(stage.apply(bad, confirm: .seconds(1))?.refusal == nil)
+  stage.disk.isFull.withLock { $0 = true }
+  #expect(eventually { stage.coordinator.waiting?.trouble?.contains("No space") == true })
+  #expect(stage.drain == .seconds(1))
+  #expect(stage.file == bad)
+  #expect(stage.wait { stage.coordinator.reload(then: $0) }?.refusal?.contains("No space") == true)
+  #expect(stage.wait { stage.coordinator.confirm(then: $0) }?.refusal != nil)
+  #expect(stage.drain == .seconds(1))
+  // A start changes nothing about it.
+  stage.coordinator.stop()
+  try stage.start()
+  #expect(stage.drain == .seconds(1))
+  #expect(stage.coordinator.waiting?.trouble != nil)
+  stage.disk.isFull.withLock { $0 = false }
+  #expect(eventually { stage.coordinator.waiting == nil })
+  #expect(stage.file == old)
+  #expect(!stage.isPromised)
+}
+
+@Test func `a decision for good ends what waits, and no later start undoes it`() throws {
+  let stage = try Stage()
+  defer { stage.stop() }
+  let (bad, fixed) = (Stage.text(drain: "7s"), Stage.text(drain: "9s"))
+  // Before its time is over, and when it could not be taken back.
+  for isFull in [false, true] {
+    #expect(stage.apply(bad, confirm: isFull ? .seconds(1) : .seconds(3600))?.refusal == nil)
+    if isFull {
+      stage.disk.isFull.withLock { $0 = true }
+      #expect(eventually { stage.coordinator.waiting?.trouble != nil })
+      stage.disk.isFull.withLock { $0 = false }
+    }
+    let outcome = stage.apply(fixed)
+    #expect(outcome?.refusal == nil)
+    #expect(stage.coordinator.waiting == nil)
+    stage.coordinator.stop()
+    try stage.start()
+    #expect(stage.file == fixed)
+    #expect(stage.drain == .seconds(9))
+    #expect(!stage.isPromised)
+  }
+  #expect(stage.isTold("replaced by this decision"))
+}
+
+@Test func `a file that was edited since is reloaded for good; one that was not still waits`() throws {
+  let stage = try Stage()
+  defer { stage.stop() }
+  #expect(stage.apply(Stage.text(drain: "7s"), confirm: .seconds(3600))?.refusal == nil)
+  let same = stage.wait { stage.coordinator.reload(then: $0) }
+  #expect(same?.changed == [])
+  #expect(stage.coordinator.waiting != nil)
+  // A mistake decides nothing.
+  try stage.write("nonsense")
+  #expect(stage.wait { stage.coordinator.reload(then: $0) }?.refusal != nil)
+  #expect(stage.coordinator.waiting != nil)
+  try stage.write(Stage.text(drain: "8s"))
+  #expect(stage.wait { stage.coordinator.reload(then: $0) }?.changed == ["VIP web: drain"])
+  #expect(stage.coordinator.waiting == nil)
+  #expect(!stage.isPromised)
+}
+
+@Test func `a file that was edited since is left alone when the time is over`() throws {
+  let stage = try Stage()
+  defer { stage.stop() }
+  stage.coordinator.stop()
+  try stage.exchange.exchange(
+    Unconfirmed(
+      path: stage.exchange.path, before: Array(Stage.text(drain: "1s").utf8),
+      after: Array(Stage.text(drain: "7s").utf8), deadline: 1), isPromised: true)
+  // It may not undo before it is the only one, so the edit comes first for certain.
+  try stage.start(isActing: false)
+  try stage.write("edited")
+  stage.coordinator.takeOver()
+  #expect(eventually { stage.coordinator.waiting == nil })
+  #expect(stage.file == "edited")
+  #expect(stage.isTold("changed since"))
+  // It could not be put back either.
+  #expect(stage.apply(Stage.text(drain: "8s"), confirm: .seconds(60))?.refusal?.contains("mistakes") == true)
+  try stage.write(Stage.text(drain: "1s"))
+}
+
+@Test func `a process that takes another one's place undoes what that one has left, and no more`() throws {
+  let stage = try Stage()
+  defer { stage.stop() }
+  let (old, new) = (Stage.text(drain: "1s"), Stage.text(drain: "7s"))
+  stage.coordinator.stop()
+  try stage.exchange.exchange(
+    Unconfirmed(path: stage.exchange.path, before: Array(old.utf8), after: Array(new.utf8), deadline: .max),
+    isPromised: true)
+  try stage.start(isActing: false)
+  #expect(stage.drain == .seconds(7))
+  // Meanwhile the other one undoes it.
+  try stage.write(old)
+  try stage.exchange.settle()
+  stage.coordinator.takeOver()
+  #expect(eventually { stage.drain == .seconds(1) })
+  #expect(eventually { stage.coordinator.waiting == nil })
 }

@@ -203,7 +203,11 @@ struct UpgradeTests {
     let (first, guardian) = (machine.daemon, machine.guardian)
     try machine.watchAddresses()
     var refused = 0
-    for (signal, delay) in [("KILL", "0.03"), ("KILL", "0.06"), ("KILL", "0.09"), ("KILL", "0.12"), ("STOP", "0.06")] {
+    // The last but one is stopped before it has said a word, the last at any later point.
+    let ends = [
+      ("KILL", "0.03"), ("KILL", "0.06"), ("KILL", "0.09"), ("KILL", "0.12"), ("STOP", "0"), ("STOP", "0.06"),
+    ]
+    for (signal, delay) in ends {
       // It starts the new one as it was told, and then does that to it.
       machine.script(
         """

@@ -23,6 +23,7 @@ extension StatusReport {
     }
     if let trouble = journal_trouble { text += paint.red("journal: not written: \(printable(trouble))") + "\n" }
     for split in split_brains ?? [] { text += "\n" + words(split, paint, now) }
+    if let words = confirmationWords { text += "\n" + paint.red(printable(words)) + "\n" }
     text += vipTable(paint, now)
     text += serviceTable(paint)
     text += peerTable(paint)
@@ -30,6 +31,15 @@ extension StatusReport {
       text += "\n" + paint.red("service \(printable(service.name)): no backend is up; its clients are refused") + "\n"
     }
     return text
+  }
+
+  private var confirmationWords: String? {
+    if let unconfirmed_trouble {
+      return "nobody confirmed the configuration in time, and it can't be taken back yet: \(unconfirmed_trouble)"
+    }
+    return unconfirmed_ms.map {
+      "the configuration is undone in \(Self.words(milliseconds: $0)) unless you run: roost confirm"
+    }
   }
 
   private func words(_ split: SplitBrain, _ paint: Paint, _ now: WallTime) -> String {

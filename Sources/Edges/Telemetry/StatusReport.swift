@@ -14,6 +14,8 @@ public struct StatusReport: Codable, Sendable {
   public var config_hash: String
   /// How long there is to confirm the configuration, if it has to be.
   public var unconfirmed_ms: Double?
+  /// Why what nobody confirmed in time is not taken back yet; absent where it is, or there is time left.
+  public var unconfirmed_trouble: String?
   /// VIPs that more than one node owns; absent where there is none.
   public var split_brains: [SplitBrain]?
   /// By how much the nodes' clocks may differ before signed adverts are refused; absent where none are judged by the time.

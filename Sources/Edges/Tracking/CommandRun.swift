@@ -4,7 +4,9 @@ import Glibc
 import Linux
 import Node
 
-/// A command under way: in a session of its own, so that all that it starts can be ended with it.
+/// A command under way: in a session and a process group of its own, so that what it starts can be ended with it, at its end, at its
+/// deadline and at the daemon's death. What leaves the group (`setsid`, a daemon that detaches itself) does so to live on, and does: only a
+/// stop of the unit ends that, because systemd knows its control group.
 final class CommandRun {
   /// What is kept of the output, for people.
   static let keptOutput = 256

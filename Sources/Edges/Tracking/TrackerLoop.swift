@@ -222,7 +222,7 @@ final class TrackerLoop {
     finish(index, command, isLate ? .unknown("this node was stalled meanwhile") : .bad(message))
   }
 
-  /// Whatever it started goes with it: its process group is killed in any case.
+  /// What it started goes with it, unless it has left the process group, which is killed in any case.
   private func finish(_ index: Int, _ command: CommandRun, _ result: TrackReport) {
     command.kill()
     forget(command)

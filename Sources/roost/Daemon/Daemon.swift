@@ -62,8 +62,8 @@ struct Daemon {
       }
     defer { if succession?.isPending != true { folder.release() } }
     let files = ReloadCoordinator.Options(path: options.configuration, node: options.node, state: options.state)
-    let recovery = ReloadCoordinator.recover(files)
-    let plan = try makePlan()
+    let recovery = ReloadCoordinator.recover(files, mayAct: succession == nil)
+    let plan = try makePlan(instead: recovery.instead)
     if let complaint = try Capabilities.current().complaint(needing: [.networkAdministration, .rawNetwork]) {
       throw Failure.cannot(complaint)
     }
@@ -107,14 +107,14 @@ struct Daemon {
     let chronicle = Chronicle(node: plan.name, log: log)
     let tickets = Tickets(log: log)
     let coordinator = try ReloadCoordinator(
-      plan, files, unconfirmed: recovery.unconfirmed, chronicle: chronicle, log: log,
+      plan, files, recovery: recovery, isActing: succession == nil, chronicle: chronicle, log: log,
       linked: { Set(equipment.current.link?.snapshot().filter { $0.state == .up }.map(\.name) ?? []) }
     ) { plan in try Self.install(plan, equipment, mailbox) }
     defer { coordinator.stop() }
     chronicle.listen { event in
       if notifier.isWanted(event.kind) { notifier.tell(event.kind, event.json) }
     }
-    if let undone = recovery.undone { chronicle.report(.undone, .warning, undone) }
+    if let said = recovery.said { chronicle.report(.undone, .warning, said) }
     let upgrader = Upgrader(mailbox: mailbox, log: log)
     let control = ControlPost(path: options.socket)
     defer { if succession?.isPending != true { control.stop() } }
@@ -138,7 +138,7 @@ struct Daemon {
 
     var routes = ControlRoutes()
     StatusSource(
-      equipment: equipment, mailbox: mailbox, log: log, confirmation: { coordinator.confirmationDeadline }
+      equipment: equipment, mailbox: mailbox, log: log, confirmation: { coordinator.waiting }
     ).add(to: &routes)
     let predecessors = Predecessors()
     let belongings = Upgrader.Belongings(
@@ -165,6 +165,7 @@ struct Daemon {
         _ = log.perform {
           folder.claim()
           lock.claim()
+          coordinator.takeOver()
           Self.complete(plan, equipment, mailbox, control, routes, succession.take("control"), log)
           chronicle.report(.started, .notice, "roost \(Roost.version) goes on as \(plan.name), upgraded")
         }
@@ -201,8 +202,11 @@ struct Daemon {
 
   // MARK: Parts
 
-  private func makePlan() throws -> DaemonPlan {
-    let reading = Configuration.read(path: options.configuration)
+  /// - Parameter text: what counts in place of the file's, which nobody confirmed in time and which can't be put back now.
+  private func makePlan(instead text: [UInt8]?) throws -> DaemonPlan {
+    let reading =
+      text.map { Configuration.read(bytes: $0, file: options.configuration) }
+      ?? Configuration.read(path: options.configuration)
     guard let configuration = reading.configuration else { throw Failure.mistakes(reading.mistakes) }
     let host = try HostFacts.current(node: options.node, vips: Set(configuration.vips.flatMap(\.addresses)))
     let mistakes = reading.mistakes(on: host) + reading.secretMistakes()

@@ -9,7 +9,7 @@ import Telemetry
 /// VIP must not wait for the first one's.
 ///
 /// One at a time for each VIP, and none for an ownership that is over: what a hook attaches elsewhere, the next owner's must not be followed
-/// by. One that runs when the ownership ends is killed, with all that it started; by the guardian, where this process stands still or is dead.
+/// by. One that runs when the ownership ends is killed, with its process group; by the guardian, where this process stands still or is dead.
 final class Hooks: Sendable {
   let node: String
   let log: Log

@@ -34,6 +34,8 @@ final class ReloadCoordinator: Sendable {
     var warnings: String?
     /// How long there is to confirm it.
     var confirm_within_ms: Double?
+
+    fileprivate mutating func warn(_ line: String) { warnings = warnings.map { "\($0)\n\(line)" } ?? line }
   }
 
   struct Options: Sendable {
@@ -49,6 +51,7 @@ final class ReloadCoordinator: Sendable {
     case reload(@Sendable (Outcome) -> Void)
     case apply([UInt8], confirm: Duration?, @Sendable (Outcome) -> Void)
     case confirm(@Sendable (Outcome) -> Void)
+    case takeOver
     case stop
   }
 
@@ -56,30 +59,41 @@ final class ReloadCoordinator: Sendable {
   private let thread: Thread
   private let shared: Shared
 
+  /// A configuration that is in place until somebody confirms it, or that could not be taken back yet.
+  struct Waiting: Sendable, Hashable {
+    /// Until when it has to be confirmed.
+    var deadline: Instant
+    /// Why it is not taken back, though the time is over.
+    var trouble: String?
+  }
+
   /// What others may see of the thread.
   private final class Shared: Sendable {
     let plan: Mutex<DaemonPlan>
-    let deadline: Mutex<Instant?>
+    let waiting = Mutex<Waiting?>(nil)
 
-    init(_ plan: DaemonPlan, _ deadline: Instant?) {
-      self.plan = Mutex(plan)
-      self.deadline = Mutex(deadline)
-    }
+    init(_ plan: DaemonPlan) { self.plan = Mutex(plan) }
   }
 
   /// - Parameters:
   ///   - plan: what is in place.
-  ///   - unconfirmed: as `recover` gave it.
+  ///   - recovery: what was found at the start.
+  ///   - isActing: false where another process still is the daemon, until `takeOver`: then it is that one's to undo.
+  ///   - disk: where the configuration and the promises are.
+  ///   - pause: between attempts to take back what can't be taken back.
   init(
-    _ plan: DaemonPlan, _ options: Options, unconfirmed: Unconfirmed? = nil, chronicle: Chronicle, log: Log,
-    linked: @escaping Linked = { [] }, install: @escaping Install
+    _ plan: DaemonPlan, _ options: Options, recovery: FileExchange.Recovery = .init(), isActing: Bool = true,
+    chronicle: Chronicle, log: Log, disk: any Disk = RealDisk(), pause: Duration = .seconds(10),
+    linked: @escaping Linked = { [] },
+    install: @escaping Install
   ) throws(SystemError) {
     let jobs = try Mailbox<Job>(capacity: 64)
     self.jobs = jobs
-    shared = Shared(plan, unconfirmed.map { Instant(nanoseconds: $0.deadline) })
+    shared = Shared(plan)
     let worker = Worker(
-      options: options, file: ConfigurationFile(options.path), chronicle: chronicle, log: log, linked: linked,
-      install: install, plan: plan, unconfirmed: unconfirmed, shared: shared)
+      options: options, exchange: FileExchange(options.path, promises: options.state, disk: disk), pause: pause,
+      chronicle: chronicle, log: log, linked: linked, install: install, plan: plan, recovery: recovery,
+      isActing: isActing, shared: shared)
     let start = Handover(worker: worker)
     thread = try Thread.start(named: "roost-reload", stackSize: 1024 * 1024) { start.worker.run(jobs) }
   }
@@ -87,8 +101,8 @@ final class ReloadCoordinator: Sendable {
   /// The plan that is in place, for whoever needs names or numbers off the loop.
   var plan: DaemonPlan { shared.plan.withLock { $0 } }
 
-  /// Until when the configuration that is in place has to be confirmed.
-  var confirmationDeadline: Instant? { shared.deadline.withLock { $0 } }
+  /// What waits to be confirmed, if anything does.
+  var waiting: Waiting? { shared.waiting.withLock { $0 } }
 
   /// Reads the file again. `then` is called on the coordinator's thread.
   func reload(then: @escaping @Sendable (Outcome) -> Void) { send(.reload(then), then) }
@@ -101,6 +115,11 @@ final class ReloadCoordinator: Sendable {
 
   func confirm(then: @escaping @Sendable (Outcome) -> Void) { send(.confirm(then), then) }
 
+  /// The process before this one has let go. What became of the promise since this one has read it, is on the disk.
+  func takeOver() {
+    _ = jobs.send(.takeOver)
+  }
+
   private func send(_ job: Job, _ then: (Outcome) -> Void) {
     if !jobs.send(job) { then(.refused("too many requests wait already; try again")) }
   }
@@ -112,23 +131,11 @@ final class ReloadCoordinator: Sendable {
   }
 
   /// Before the configuration is read at a start: takes back what an earlier life was to take back, and gives what it left to be confirmed.
-  /// - Returns: `undone`: what was done, in words, to be told when there is a log.
-  static func recover(_ options: Options) -> (unconfirmed: Unconfirmed?, undone: String?) {
-    guard let unconfirmed = Unconfirmed.read(in: options.state) else { return (nil, nil) }
-    let file = ConfigurationFile(options.path)
-    guard unconfirmed.path == file.path else {
-      Unconfirmed.remove(in: options.state)
-      return (nil, nil)
-    }
-    guard unconfirmed.left(at: Clock.now().nanoseconds) <= 0 else { return (unconfirmed, nil) }
-    do {
-      try file.restore()
-      Unconfirmed.remove(in: options.state)
-      return (nil, "nobody confirmed the configuration: the one before is back in \(file.path)")
-    } catch {
-      // The file may still be right. It is told, and tried again at the next start.
-      return (nil, "nobody confirmed the configuration, but the one before can't be put back: \(error)")
-    }
+  static func recover(
+    _ options: Options, mayAct: Bool = true, disk: any Disk = RealDisk()
+  ) -> FileExchange.Recovery {
+    FileExchange(options.path, promises: options.state, disk: disk)
+      .recover(at: Clock.now().nanoseconds, mayAct: mayAct)
   }
 
   // MARK: The thread
@@ -138,33 +145,57 @@ final class ReloadCoordinator: Sendable {
     let worker: Worker
   }
 
+  /// A promise, and how far this life is with keeping it.
+  private struct Open {
+    var promise: Unconfirmed
+    /// What was there before is in place again; only the file may not be it yet.
+    var isBack = false
+    var trouble: String?
+    /// When it is tried again.
+    var retry: Instant?
+
+    var isOver: Bool { retry != nil || promise.left(at: Clock.now().nanoseconds) <= 0 }
+    var due: Instant { retry ?? Instant(nanoseconds: promise.deadline) }
+  }
+
   private final class Worker {
     private let options: Options
-    private let file: ConfigurationFile
+    private let exchange: FileExchange
+    private let pause: Duration
     private let chronicle: Chronicle
     private let log: Log
     private let linked: Linked
     private let install: Install
     private var plan: DaemonPlan
-    private var unconfirmed: Unconfirmed?
+    private var open: Open?
+    private var isActing: Bool
     private let shared: Shared
-    /// When an undo that failed is tried again.
-    private var retry: Instant?
 
     init(
-      options: Options, file: ConfigurationFile, chronicle: Chronicle, log: Log, linked: @escaping Linked,
-      install: @escaping Install, plan: DaemonPlan, unconfirmed: Unconfirmed?, shared: Shared
+      options: Options, exchange: FileExchange, pause: Duration, chronicle: Chronicle, log: Log,
+      linked: @escaping Linked, install: @escaping Install, plan: DaemonPlan, recovery: FileExchange.Recovery,
+      isActing: Bool, shared: Shared
     ) {
+      self.isActing = isActing
       self.shared = shared
       self.options = options
-      self.file = file
+      self.exchange = exchange
+      self.pause = pause
       self.chronicle = chronicle
       self.log = log
       self.linked = linked
       self.install = install
       self.plan = plan
-      self.unconfirmed = unconfirmed
+      guard let promise = recovery.unconfirmed else { return }
+      open = Open(promise: promise)
+      // Then the plan was made of what was there before: only the file is to be put back.
+      if let trouble = recovery.trouble {
+        open = Open(promise: promise, isBack: true, trouble: trouble, retry: Clock.now() + pause)
+      }
+      publish()
     }
+
+    private var due: Instant? { isActing ? open?.due : nil }
 
     func run(_ jobs: Mailbox<Job>) {
       var isStopping = false
@@ -177,6 +208,7 @@ final class ReloadCoordinator: Sendable {
         jobs.drain { job in
           switch job {
           case .stop: isStopping = true
+          case .takeOver: takeOver()
           case .reload(let then): answer(then) { reload() }
           case .apply(let bytes, let confirm, let then): answer(then) { apply(bytes, confirm) }
           case .confirm(let then): answer(then) { confirm() }
@@ -194,10 +226,10 @@ final class ReloadCoordinator: Sendable {
 
     private func publish() {
       shared.plan.withLock { $0 = plan }
-      shared.deadline.withLock { $0 = unconfirmed.map { Instant(nanoseconds: $0.deadline) } }
+      shared.waiting.withLock { waiting in
+        waiting = open.map { Waiting(deadline: $0.isOver ? .init(nanoseconds: 0) : $0.due, trouble: $0.trouble) }
+      }
     }
-
-    private var due: Instant? { retry ?? unconfirmed.map { Instant(nanoseconds: $0.deadline) } }
 
     private func wait(for jobs: Mailbox<Job>) {
       var ready = pollfd(fd: jobs.waker.descriptor, events: Int16(POLLIN), revents: 0)
@@ -205,76 +237,172 @@ final class ReloadCoordinator: Sendable {
       if poll(&ready, 1, timeout) == 1 { jobs.waker.acknowledge() }
     }
 
+    private func takeOver() {
+      isActing = true
+      switch try? exchange.promised() {
+      case .promise(let promise)? where promise.path == exchange.path:
+        if promise != open?.promise { open = Open(promise: promise) }
+      case .nothing?:
+        // Confirmed meanwhile, or undone: then what was read here is not what counts.
+        let isUndone = open.map { !$0.isBack && (try? exchange.standing(of: $0.promise)) != .after } ?? false
+        open = nil
+        if isUndone { _ = take(Configuration.read(path: exchange.path)) }
+      default: break
+      }
+      publish()
+    }
+
     // MARK: What is asked
 
     private func reload() -> Outcome {
-      if let refusal = pendingRefusal { return refused(refusal) }
-      return take(Configuration.read(path: file.path))
+      guard let open, (try? exchange.standing(of: open.promise)) == .after else {
+        return decided(take(Configuration.read(path: exchange.path)))
+      }
+      // The file is still the one that waits: to read it again is no decision about it, for a timer or a script may do that.
+      if open.isOver {
+        return refused(
+          "\(exchange.path) is still what nobody confirmed in time, and can't be put back: "
+            + "\(open.trouble ?? "it is being tried"). Write another one, or `roost apply` one")
+      }
+      guard case .done(var report) = take(Configuration.read(path: exchange.path)) else {
+        return .refused("the configuration that waits to be confirmed can't be put in place again; the log has why")
+      }
+      report.warn("the configuration still waits to be confirmed, and is undone in \(left): `roost confirm` keeps it")
+      return .done(report)
     }
 
     private func apply(_ bytes: [UInt8], _ limit: Duration?) -> Outcome {
-      if let refusal = pendingRefusal { return refused(refusal) }
-      let reading = Configuration.read(bytes: bytes, file: file.path)
+      if limit != nil, open != nil { return refused(pendingRefusal) }
+      let reading = Configuration.read(bytes: bytes, file: exchange.path)
       let judged: DaemonPlan
       do throws(Refusal) { judged = try judge(reading) } catch { return refused(error.text) }
-      do {
-        // The promise to undo comes first: a crash at any point from here on is undone by the next life.
-        if let limit {
-          let promise = Unconfirmed(path: file.path, deadline: (Clock.now() + limit).nanoseconds)
-          try promise.write(in: options.state)
-          unconfirmed = promise
-        }
-        try file.replace(with: bytes)
+      let before: [UInt8]
+      do throws(FileFault) { before = try exchange.present() } catch { return refused("\(error)") }
+      if limit != nil, Configuration.read(bytes: before, file: exchange.path).configuration == nil {
+        return refused(
+          "what is in \(exchange.path) now has mistakes, so it would be no use to put it back: mend it, or leave --confirm out"
+        )
+      }
+      let promise = Unconfirmed(
+        path: exchange.path, before: before, after: bytes, deadline: (Clock.now() + (limit ?? .zero)).nanoseconds)
+      do throws(FileFault) {
+        try exchange.exchange(promise, isPromised: limit != nil)
       } catch {
-        forget()
-        return refused("\(error)")
+        return abandon(promise, limit, refused("\(error)"))
       }
       let outcome = put(judged, reading)
-      guard case .done(var report) = outcome else {
-        do { try file.restore() } catch {
-          log.write(.error, "the configuration's file could not be put back: \(error)")
-        }
-        forget()
-        return outcome
-      }
+      guard case .done(var report) = outcome else { return abandon(promise, limit, outcome) }
+      guard limit != nil else { return decided(outcome) }
+      open = Open(promise: promise)
       report.confirm_within_ms = limit?.milliseconds
       return .done(report)
     }
 
+    /// The new text is not put in place: neither may it stay in the file.
+    private func abandon(_ promise: Unconfirmed, _ limit: Duration?, _ outcome: Outcome) -> Outcome {
+      do throws(FileFault) {
+        try exchange.takeBack(promise)
+        // Of the file that is the old one again nothing is undone, also where it can't go.
+        if limit != nil { try? exchange.settle() }
+      } catch {
+        // Nothing has changed but the file. Where another change waited to be confirmed, it ends with this one, at what was before both.
+        let former = open
+        let before = former?.promise.before ?? promise.before
+        let overdue = Unconfirmed(path: promise.path, before: before, after: promise.after, deadline: 0)
+        open = Open(promise: overdue, isBack: former == nil || former?.isBack == true)
+        try? exchange.record(overdue)
+        fail("\(error)")
+      }
+      return outcome
+    }
+
     private func confirm() -> Outcome {
-      guard unconfirmed != nil else { return .refused("nothing waits to be confirmed") }
-      forget()
+      guard let open else { return .refused("nothing waits to be confirmed") }
+      if open.isOver { return .refused("the time to confirm it is over; \(open.trouble ?? "it is being undone")") }
+      do throws(FileFault) { try exchange.settle() } catch {
+        return .refused("it can't be confirmed, and is undone in \(left): \(error)")
+      }
+      self.open = nil
       chronicle.report(.reloaded, .notice, "the configuration is confirmed")
       return .done(Report(changed: [], at_restart: [], config_hash: plan.configuration.hash))
     }
 
-    private func forget() {
-      unconfirmed = nil
-      retry = nil
-      Unconfirmed.remove(in: options.state)
+    /// Somebody has put another configuration in place for good: with that, nothing is undone any more.
+    private func decided(_ outcome: Outcome) -> Outcome {
+      guard case .done(var report) = outcome else { return outcome }
+      guard let open else {
+        // One that could not go when it was kept must not come to count again.
+        try? exchange.settle()
+        return outcome
+      }
+      let isOver = open.isOver
+      self.open = nil
+      let text =
+        "what \(isOver ? "nobody confirmed" : "waited to be confirmed") is replaced by this decision: nothing is undone any more"
+      chronicle.report(.reloaded, .notice, text)
+      report.warn(text)
+      do throws(FileFault) { try exchange.settle() } catch {
+        let standing = try? exchange.standing(of: open.promise)
+        let text = "\(error); remove it, or the next start undoes this change"
+        if standing == .after { report.warn(text) }
+      }
+      return .done(report)
     }
 
     private func undo() {
-      retry = nil
-      do {
-        try file.restore()
-        Unconfirmed.remove(in: options.state)
-        unconfirmed = nil
+      guard let open else { return }
+      do throws(FileFault) {
+        let standing = try exchange.standing(of: open.promise)
+        if standing == .other {
+          self.open = nil
+          try? exchange.settle()
+          return chronicle.report(.undone, .warning, FileExchange.void(exchange.path))
+        }
       } catch {
-        chronicle.report(
-          .undone, .error, "nobody confirmed the configuration, but the one before can't be put back: \(error)")
-        retry = Clock.now() + .seconds(10)
-        return
+        // What runs can be put back all the same.
       }
+      var troubles: [String] = []
+      if !open.isBack {
+        do throws(Refusal) {
+          _ = try attempt(Configuration.read(bytes: open.promise.before, file: exchange.path))
+          self.open?.isBack = true
+        } catch {
+          troubles.append(error.text)
+        }
+      }
+      do throws(FileFault) { try exchange.takeBack(open.promise) } catch { troubles.append("\(error)") }
+      guard troubles.isEmpty else { return fail(troubles.joined(separator: "; ")) }
+      self.open = nil
+      // Where it can't go, the next life finds it kept.
+      try? exchange.settle()
       chronicle.report(.undone, .warning, "nobody confirmed the configuration: the one before is put back")
-      _ = take(Configuration.read(path: file.path))
     }
 
-    private var pendingRefusal: String? {
-      guard let unconfirmed else { return nil }
-      let left = Duration.nanoseconds(max(0, unconfirmed.left(at: Clock.now().nanoseconds)))
-      return "a configuration waits to be confirmed, and is undone in \(Int(left.milliseconds / 1000)) s: "
-        + "`roost confirm` first, or wait"
+    /// What can't be taken back now is tried again; said where it is another reason than last time.
+    private func fail(_ trouble: String) {
+      guard let former = open else { return }
+      open?.retry = Clock.now() + pause
+      open?.trouble = trouble
+      guard former.trouble != trouble else { return }
+      let what =
+        open?.isBack == true
+        ? "what was there before is in place, but \(exchange.path) can't be put back"
+        : "what was there before can't be put back"
+      chronicle.report(
+        .undone, .error, "nobody confirmed the configuration: \(what), which is tried again: \(trouble)")
+    }
+
+    private var left: String {
+      let left = open.map { max(0, $0.promise.left(at: Clock.now().nanoseconds)) } ?? 0
+      return "\(left / 1_000_000_000) s"
+    }
+
+    private var pendingRefusal: String {
+      if let trouble = open?.trouble {
+        return
+          "a configuration that nobody confirmed can't be taken back (\(trouble)): apply one without --confirm first"
+      }
+      return "a configuration waits to be confirmed, and is undone in \(left): `roost confirm` first, or wait"
     }
 
     // MARK: From a reading to what is in place
@@ -284,11 +412,13 @@ final class ReloadCoordinator: Sendable {
     }
 
     private func take(_ reading: Reading) -> Outcome {
-      do throws(Refusal) {
-        return put(try judge(reading), reading)
-      } catch {
-        return refused(error.text)
-      }
+      do throws(Refusal) { return .done(try attempt(reading)) } catch { return refused(error.text) }
+    }
+
+    private func attempt(_ reading: Reading) throws(Refusal) -> Report { try change(to: try judge(reading), reading) }
+
+    private func put(_ new: DaemonPlan, _ reading: Reading) -> Outcome {
+      do throws(Refusal) { return .done(try change(to: new, reading)) } catch { return refused(error.text) }
     }
 
     private func judge(_ reading: Reading) throws(Refusal) -> DaemonPlan {
@@ -322,10 +452,10 @@ final class ReloadCoordinator: Sendable {
       return new
     }
 
-    private func put(_ new: DaemonPlan, _ reading: Reading) -> Outcome {
+    private func change(to new: DaemonPlan, _ reading: Reading) throws(Refusal) -> Report {
       let difference = plan.configuration.difference(to: new.configuration)
       let disagreements = new.disagreements(with: plan, linked: linked())
-      do { try install(new) } catch { return refused("\(error)") }
+      do { try install(new) } catch { throw Refusal(text: "\(error)") }
       plan = new
       let lines = difference.lines + difference.needRestart.map { "\($0) (from the next start)" }
       chronicle.report(
@@ -334,10 +464,9 @@ final class ReloadCoordinator: Sendable {
           ? "the configuration was read again: it says the same" : "the configuration changed: \(summary(lines))")
       for line in disagreements { log.write(.warning, line) }
       let warnings = (reading.mistakes.isEmpty ? [] : [reading.mistakes.text()]) + disagreements
-      return .done(
-        Report(
-          changed: difference.lines, at_restart: difference.needRestart, config_hash: new.configuration.hash,
-          warnings: warnings.isEmpty ? nil : warnings.joined(separator: "\n")))
+      return Report(
+        changed: difference.lines, at_restart: difference.needRestart, config_hash: new.configuration.hash,
+        warnings: warnings.isEmpty ? nil : warnings.joined(separator: "\n"))
     }
 
     private func refused(_ text: String) -> Outcome {

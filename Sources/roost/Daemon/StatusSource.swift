@@ -16,13 +16,13 @@ struct StatusSource: Sendable {
   private let equipment: Equipment
   private let mailbox: Mailbox<Loop.Message>
   private let log: Log
-  /// Until when the configuration has to be confirmed, if it has to be.
-  private let confirmation: @Sendable () -> Instant?
+  /// What waits to be confirmed, if anything does.
+  private let confirmation: @Sendable () -> ReloadCoordinator.Waiting?
   private let started = Clock.now()
 
   init(
     equipment: Equipment, mailbox: Mailbox<Loop.Message>, log: Log,
-    confirmation: @escaping @Sendable () -> Instant? = { nil }
+    confirmation: @escaping @Sendable () -> ReloadCoordinator.Waiting? = { nil }
   ) {
     self.confirmation = confirmation
     self.equipment = equipment
@@ -45,7 +45,9 @@ struct StatusSource: Sendable {
     let parts = equipment.current
     let maker = StatusMaker(plan: snapshot.plan, link: parts.link, traffic: parts.proxy?.snapshot() ?? [])
     var report = maker.report(snapshot, started: started)
-    report.unconfirmed_ms = confirmation().map { max(0, ($0 - snapshot.now).milliseconds) }
+    let waiting = confirmation()
+    report.unconfirmed_ms = waiting.map { max(0, ($0.deadline - snapshot.now).milliseconds) }
+    report.unconfirmed_trouble = waiting?.trouble
     return report
   }
 }

@@ -99,7 +99,7 @@ final class Upgrader: Sendable {
     if let text = belongings.predecessors.objection(isForced: wish.force ?? false, at: began) {
       throw Refusal(text: text)
     }
-    let channel = try start(wish.program ?? Self.ownProgram)
+    let (channel, group) = try start(wish.program ?? Self.ownProgram)
     var successor: Int32 = 0
     var pause: AddressThread.Pause?
     do throws(Refusal) {
@@ -136,7 +136,7 @@ final class Upgrader: Sendable {
       return report
     } catch {
       channel.send(.cancelled)
-      end(successor, channel)
+      end(successor, group, channel)
       mailbox.send(.upgrade(.goOn))
       pause?.end()
       throw error
@@ -144,14 +144,21 @@ final class Upgrader: Sendable {
   }
 
   /// Whatever it was about to do, it does no more: there must be one of us.
-  private func end(_ successor: Int32, _ channel: UpgradeChannel) {
+  private func end(_ successor: Int32, _ group: Int32, _ channel: UpgradeChannel) {
     if successor > 1 { kill(successor, SIGKILL) }
     // The kernel closes its end when it is gone.
-    while (try? channel.receive(until: Clock.now() + .seconds(1))) != nil {}
+    let limit = Clock.now() + .seconds(1)
+    do throws(UpgradeChannel.Failure) {
+      while true { _ = try channel.receive(until: limit) }
+    } catch {
+      // One that hangs before it has said its number has the channel still, so the group's number is nobody else's.
+      if error == .late, successor <= 1 { kill(-group, SIGKILL) }
+    }
   }
 
   /// By way of a process that ends at once, so that the new one is the child of whoever supervises this one.
-  private func start(_ program: String) throws(Refusal) -> UpgradeChannel {
+  /// - Returns: the channel to it, and the process group that it begins in.
+  private func start(_ program: String) throws(Refusal) -> (UpgradeChannel, group: Int32) {
     guard access(program, X_OK) == 0 else {
       throw Refusal(text: "\(program) can't be run: \(String(cString: strerror(errno)))")
     }
@@ -169,7 +176,7 @@ final class Upgrader: Sendable {
       guard status == 0 else {
         throw SystemError(call: "start", code: ENOEXEC, subject: "\(program) (is it a roost that can upgrade?)")
       }
-      return channel
+      return (channel, pid)
     } catch {
       throw Refusal(text: "\(error)")
     }
