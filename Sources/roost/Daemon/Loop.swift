@@ -48,6 +48,22 @@ final class Loop {
     let authentication: [AuthenticationCounters?]
     /// The guardian's process, while there is one.
     let guardian: Int32?
+    let strays: Set<Stray>
+  }
+
+  /// An address of a VIP that another program has put on this machine.
+  struct Stray: Sendable, Hashable {
+    let address: IPAddress
+    let prefixLength: Int
+    let interface: String
+
+    var words: String {
+      "another program has put \(address)/\(prefixLength) on \(interface): while another node owns the VIP, two machines answer for it"
+    }
+    /// What to do about it.
+    var advice: String {
+      "remove it there (ip address del \(address)/\(prefixLength) dev \(interface)), and from what configures \(interface)"
+    }
   }
 
   /// The parts that effects go to.
@@ -91,6 +107,7 @@ final class Loop {
   /// What the loop knows of the guardian's doings; see `Loop+Guardian.swift`.
   var fence = Fence()
   private var troubles: [String: Trouble] = [:]
+  private var strays: Set<Stray> = []
   /// Interfaces of VIPs of which nothing was reported yet.
   private var unseen: Set<String>
   /// Another process is taking this one's place.
@@ -172,7 +189,8 @@ final class Loop {
       reply(
         Snapshot(
           plan: plan, node: node, now: Clock.now(), wall: Clock.wall(), statistics: reactor.statistics,
-          unsent: elections.failures, authentication: elections.authentication, guardian: parts.guardian.pid))
+          unsent: elections.failures, authentication: elections.authentication, guardian: parts.guardian.pid,
+          strays: strays))
     case .addresses(let report): receive(report)
     case .unheard(let interface, let error): trouble(on: interface, because: error, at: Clock.now())
     case .peer(let report): receive(report)
@@ -215,9 +233,14 @@ final class Loop {
       )
     case .swept(let removal): parts.log.write(.notice, "removed what an earlier life left behind: \(removal)")
     case .foreign(let vip, let address, let length, let interface):
+      let stray = Stray(address: address, prefixLength: length, interface: interface)
+      strays.insert(stray)
+      parts.log.write(.warning, "vip \(settings.vips[vip].name): \(stray.words); \(stray.advice)")
+    case .foreignGone(let vip, let address, let length, let interface):
+      let stray = Stray(address: address, prefixLength: length, interface: interface)
+      guard strays.remove(stray) != nil else { break }
       parts.log.write(
-        .warning,
-        "vip \(settings.vips[vip].name): another program has put \(address)/\(length) on \(interface); remove it there")
+        .notice, "vip \(settings.vips[vip].name): \(address)/\(length) of another program is gone from \(interface)")
     case .duplicate(let vip, let address): give(.address(vip: vip, .duplicate(address)), at: now)
     case .claimed(let vip, let address, let mac): give(.address(vip: vip, .claimed(address, by: mac)), at: now)
     case .journal(let trouble): parts.log.write(.warning, trouble)
