@@ -53,7 +53,7 @@ struct Draft: Sendable {
 
     /// The addresses that were understood, with their places.
     var addresses: [Located<IPAddress>] {
-      let list = element.text == nil ? element["addresses"]?.items ?? [] : [element]
+      let list = if case .mapping = element.content { element["addresses"]?.items ?? [] } else { element.items }
       return list.compactMap { item in item.text.flatMap(IPAddress.init).map { Located(value: $0, place: item.place) } }
     }
   }

@@ -26,6 +26,7 @@ enum Grammar {
 
   /// Preference gives priorities 254 and down to 1.
   private static let maximumNodes = 254
+  private static let maximumAddresses = 16
 
   private static let cluster = Shape.keys(
     of: "the cluster",
@@ -46,17 +47,18 @@ enum Grammar {
         "Whether the loop runs ahead of ordinary processes, with its memory locked, where the system allows it."),
       Key(
         "nodes", .names(of: "a node", node, most: maximumNodes), required: true,
-        "The machines that may own VIPs: the addresses by which they reach each other, by name."),
+        "The machines that may own VIPs: the addresses by which they reach each other, by name. In short `lb1: 10.0.0.11`, or `lb1: [10.0.0.11, \"2001:db8::11\"]`."
+      ),
     ])
 
   private static let node = Shape.short(
-    .hostAddress,
+    .hostAddress, most: maximumAddresses,
     long: .keys(
       of: "a node",
       [
         Key(
-          "addresses", .oneOrMany(.hostAddress, most: 16), required: true, "The node's own addresses, of either family."
-        )
+          "addresses", .oneOrMany(.hostAddress, most: maximumAddresses), required: true,
+          "The node's own addresses, of either family.")
       ]))
 
   private static let vip = Shape.keys(

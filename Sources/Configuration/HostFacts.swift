@@ -120,13 +120,14 @@ extension Reading {
     return mistakes.sorted
   }
 
-  /// Also where this node never owns the VIP: the machine would answer for it beside its owner.
+  /// Also where this node never owns the VIP: the machine answers for it beside its owner. No mistake of the file, and one stray
+  /// address is no reason to have none of the VIPs.
   private func reportForeign(_ vip: Draft.Part<Configuration.VIP>, _ host: HostFacts, _ mistakes: inout Mistakes) {
     for address in vip.addresses {
       for found in host.foreignVIPs where found.address == address.value {
         let text = "\(found.address)/\(found.prefixLength)"
-        mistakes.error(
-          "\(found.address) is on \(found.interface) already, as \(text): another program put it there",
+        mistakes.warning(
+          "\(found.address) is on \(found.interface) already, as \(text): another program put it there, and two machines answer for it where another node owns it",
           at: address.place, suggestion: "ip address del \(text) dev \(found.interface)")
       }
     }

@@ -34,8 +34,9 @@ extension Shape {
         ("additionalProperties", .object(shape.schema)), ("minProperties", .number(1)),
         ("maxProperties", .number(most)),
       ]
-    case .short(let kind, let long):
-      return [("anyOf", .array([.object(kind.schema), .object(long.schema)]))]
+    case .short(let kind, let most, let long):
+      let list = most > 1 ? [JSON.object(Shape.list(kind, most: most).schema)] : []
+      return [("anyOf", .array([.object(kind.schema)] + list + [.object(long.schema)]))]
     }
   }
 }

@@ -14,8 +14,8 @@ indirect enum Shape: Sendable {
   case names(of: String, Shape, most: Int)
   /// A mapping from one to `most` numbers of a range.
   case numbers(of: String, ClosedRange<Int>, Shape, most: Int)
-  /// A short form in one value, and a long one.
-  case short(ScalarKind, long: Shape)
+  /// A short form in one value, or in a list of one to `most` where that is more than one, and a long form.
+  case short(ScalarKind, most: Int = 1, long: Shape)
 }
 
 /// A key of a mapping.
@@ -81,9 +81,10 @@ extension Shape {
       return
     }
     switch (self, element.content) {
-    case (.scalar(let kind), .scalar), (.oneOrMany(let kind, _), .scalar), (.short(let kind, _), .scalar):
+    case (.scalar(let kind), .scalar), (.oneOrMany(let kind, _), .scalar), (.short(let kind, _, _), .scalar):
       kind.check(element, &mistakes)
-    case (.oneOrMany(let kind, let most), .list(let items)), (.list(let kind, let most), .list(let items)):
+    case (.oneOrMany(let kind, let most), .list(let items)), (.list(let kind, let most), .list(let items)),
+      (.short(let kind, let most, _), .list(let items)) where most > 1:
       Shape.checkCount(items.count, most: most, of: "items", at: owner ?? element.place, &mistakes)
       for item in items { Shape.scalar(kind).check(item, owner: nil, &mistakes) }
     case (.keys(let what, let keys), .mapping(let entries)):
@@ -106,7 +107,7 @@ extension Shape {
         }
         shape.check(entry.value, owner: entry.place, &mistakes)
       }
-    case (.short(_, let long), .mapping): long.check(element, owner: owner, &mistakes)
+    case (.short(_, _, let long), .mapping): long.check(element, owner: owner, &mistakes)
     case (.list(let kind, _), .scalar(let text, _)):
       mistakes.error(
         "expected \(expected), found \(element.summary)", at: element.place,
@@ -161,7 +162,7 @@ extension Shape {
   private var keyNames: [String] {
     switch self {
     case .keys(_, let keys): keys.map(\.name)
-    case .short(_, let long): long.keyNames
+    case .short(_, _, let long): long.keyNames
     case .scalar, .oneOrMany, .list, .names, .numbers: []
     }
   }
@@ -175,7 +176,7 @@ extension Shape {
     case .keys(let what, _): "a mapping with the keys of \(what)"
     case .names(let what, _, _): "a mapping from names, each that of \(what)"
     case .numbers(let what, _, _, _): "a mapping from numbers, each that of \(what)"
-    case .short(let kind, let long): "\(kind.expected), or \(long.expected)"
+    case .short(let kind, let most, let long): "\(kind.expected), \(most > 1 ? "a list, " : "")or \(long.expected)"
     }
   }
 

@@ -110,7 +110,10 @@ public struct Coordination: Sendable {
       var peer = PeerStatus(name, vips: new.vips.count)
       guard peers.indices.contains(index), peers[index].name == name else { return peer }
       peer.isUp = peers[index].isUp
-      for vip in new.vips.indices where kept[vip] { peer.vips[vip] = peers[index].vips[vip] }
+      for vip in new.vips.indices where kept[vip] {
+        peer.vips[vip] = peers[index].vips[vip]
+        peer.linkLocals[vip] = peers[index].linkLocals[vip]
+      }
       return peer
     }
     standings = new.vips.indices.map { kept[$0] ? standings[$0] : Standing() }
@@ -138,12 +141,15 @@ public struct PeerStatus: Sendable {
   public internal(set) var isUp = false
   /// What it last said of each VIP, in the order of this node's own; nil where it said nothing.
   public internal(set) var vips: [PeerMessage.VIPReport?]
+  /// For each VIP: the link-local address that its adverts come from, as it said last; also while its link is down.
+  var linkLocals: [UInt128?]
   /// It has been told everything since its link came up.
   var isGreeted = false
 
   init(_ name: String, vips: Int) {
     self.name = name
     self.vips = Array(repeating: nil, count: vips)
+    linkLocals = Array(repeating: nil, count: vips)
   }
 
   @inline(__always)

@@ -61,8 +61,10 @@ public enum Command: Sendable, Hashable {
   /// Hand the VIP over, to that peer (an index into `NodeSettings.peers`) or, with nil, to the best one. Asked of a node that
   /// doesn't own the VIP, it goes to the owner; `toSelf` asks for this node.
   case move(vip: Int, to: Target)
-  /// Leave every election politely, and stay out.
+  /// Leave every election politely, and stay out. Refused where a VIP of this node's would then be nowhere, as far as it knows.
   case standby
+  /// The same, whatever becomes of the VIPs.
+  case standbyAnyway
   /// Take part again.
   case resume
 

@@ -17,7 +17,12 @@ extension Node {
     }
     switch command {
     case .move(let vip, let target): move(vip, to: target, ticket: ticket, at: now, emit)
-    case .standby: goToStandby(ticket: ticket, at: now, emit)
+    case .standby:
+      if coordination.standby == .no, let why = abandonment() {
+        return emit(.answer(ticket: ticket, .refused(why)))
+      }
+      goToStandby(ticket: ticket, at: now, emit)
+    case .standbyAnyway: goToStandby(ticket: ticket, at: now, emit)
     case .resume: resume(ticket: ticket, at: now, emit)
     }
   }
@@ -160,6 +165,31 @@ extension Node {
   }
 
   // MARK: Standby
+
+  /// What would be nowhere if this node went to standby, and why, in words; nil where there is nothing, or nobody can tell: without
+  /// peer links a node doesn't know whether there are others that could own a VIP.
+  private func abandonment() -> String? {
+    var names: [String] = []
+    var reasons: [String] = []
+    for vip in vips.indices where vips[vip].state == .active && !vips[vip].settings.isVacant {
+      if case .fixed = vips[vip].settings.election {
+        names.append(vips[vip].settings.name)
+        add("\(settings.name) is its fixed owner (election: static)")
+        continue
+      }
+      let peers = coordination.peers.indices.filter { !coordination.peers[$0].name.isEmpty }
+      guard !peers.isEmpty, !peers.contains(where: { isWilling($0, for: vip) || coordination.peers[$0].owns(vip) })
+      else { continue }
+      names.append(vips[vip].settings.name)
+      for peer in peers { if let why = reluctance(of: peer, for: vip) { add(why) } }
+    }
+    func add(_ why: String) { if !reasons.contains(why) { reasons.append(why) } }
+    guard let first = names.first else { return nil }
+    let what = names.count > 3 ? "\(first) and \(names.count - 1) other VIPs" : names.joined(separator: ", ")
+    let why = reasons.prefix(4).joined(separator: "; ") + (reasons.count > 4 ? "; and \(reasons.count - 4) more" : "")
+    return
+      "nobody else can own \(what) now, which would be nowhere until another node can, or this one resumes: \(why). `roost node standby --force` does it all the same"
+  }
 
   private mutating func goToStandby(ticket: UInt64, at now: Instant, _ emit: (Effect) -> Void) {
     switch coordination.standby {

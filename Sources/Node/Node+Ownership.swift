@@ -106,6 +106,7 @@ extension Node {
       }
     }
     for outcome in outcomes { elected(outcome, vip: vip, at: now, emit) }
+    if vips[vip].state == .backup { explainOwner(vip) }
     if settings.hasWitnesses, vips[vip].machine.counters.accepted != accepted { heard(vip: vip, at: now, emit) }
     heardAdvert(vip, at: now, emit)
     if vips[vip].machine.counters.losing != losing, vips[vip].machine.state == .active {
@@ -136,11 +137,12 @@ extension Node {
     switch outcome {
     case .transmit: break
     case .becameActive(let reason):
-      take(vip: vip, because: "\(reason)", at: now, emit)
+      take(vip: vip, because: reason.text { named($0, ofVIP: vip) }, at: now, emit)
     case .becameBackup(let reason):
       giveUp(vip: vip, politely: true, at: now, emit)
       askLater(vip: vip, at: now)
-      enter(.backup, vip: vip, because: "\(reason)", at: now, emit)
+      enter(.backup, vip: vip, because: reason.text { named($0, ofVIP: vip) }, at: now, emit)
+      vips[vip].explainedOwner = vips[vip].machine.owner?.address
       // Preempted while it was stopping: the other node is the owner, and nothing holds this one any longer.
       if isLeaving(vip) { depart(vip: vip, at: now, emit) }
     case .becameInitialize:
@@ -174,6 +176,15 @@ extension Node {
     guard vips[vip].reason != reason else { return }
     vips[vip].reason = reason
     emit(.report(.became(vips[vip].state, vip: vip, reason: reason)))
+  }
+
+  /// Why this node is a backup may have to do with an owner: when another one is heard, that is no longer true. It is no news of this
+  /// node, so it is not reported.
+  private mutating func explainOwner(_ vip: Int) {
+    guard let owner = vips[vip].machine.owner, owner.address != vips[vip].explainedOwner else { return }
+    defer { vips[vip].explainedOwner = owner.address }
+    guard vips[vip].explainedOwner != nil else { return }
+    vips[vip].reason = "\(named(owner.address, ofVIP: vip)) owns it (priority \(owner.priority))"
   }
 
   /// The VIP is on its way out of this node for good, and doesn't come back by an election.

@@ -151,7 +151,28 @@ extension Node {
       phase == .running && coordination.standby == .no && vips[vip].machine.state != .initialize
     return .init(
       name: vips[vip].settings.name, state: state, priority: vips[vip].hasElection ? vips[vip].machine.priority : 0,
-      isEligible: isEligible, router: router(of: vip))
+      isEligible: isEligible, router: router(of: vip), linkLocal: linkLocal(of: vip))
+  }
+
+  /// Where this node's adverts come from, if that is an address that nobody can know.
+  private func linkLocal(of vip: Int) -> UInt128? {
+    guard vips[vip].hasElection, vips[vip].machine.settings.peers == .multicast,
+      case .v6(let address)? = vips[vip].local
+    else { return nil }
+    return address.rawValue
+  }
+
+  /// The peer whose adverts for a VIP come from that link-local address, by its own word.
+  public func peer(advertisingFrom address: IPAddress, ofVIP vip: Int) -> String? {
+    guard case .v6(let address) = address else { return nil }
+    return coordination.peers.first {
+      $0.linkLocals.indices.contains(vip) && $0.linkLocals[vip] == address.rawValue && !$0.name.isEmpty
+    }?.name
+  }
+
+  /// A source of adverts for people: "lb2 (fe80::12)".
+  func named(_ address: IPAddress, ofVIP vip: Int) -> String {
+    peer(advertisingFrom: address, ofVIP: vip).map { "\($0) (\(address))" } ?? address.description
   }
 
   /// The owner names who should follow it, to all: to each that is new, and to everybody when it changes.
@@ -193,7 +214,7 @@ extension Node {
   }
 
   /// Whether a peer can take a VIP, as far as this node knows.
-  private func isWilling(_ peer: Int, for vip: Int) -> Bool {
+  func isWilling(_ peer: Int, for vip: Int) -> Bool {
     guard coordination.peers[peer].isUp, coordination.peers[peer].vips.indices.contains(vip),
       let report = coordination.peers[peer].vips[vip], !isElectedElsewhere(report, vip)
     else { return false }
@@ -310,6 +331,7 @@ extension Node {
         continue
       }
       coordination.peers[peer].vips[vip] = report
+      if let linkLocal = report.linkLocal { coordination.peers[peer].linkLocals[vip] = linkLocal }
       next = vip + 1
     }
     for vip in vips.indices {

@@ -1,5 +1,6 @@
 import Basis
 import Peering
+import Wire
 
 // What trackers, peers and people say, as bytes.
 
@@ -61,6 +62,7 @@ extension Command {
         BytesOut.number(peer, &bytes)
       }
     case .standby: bytes.append(1)
+    case .standbyAnyway: bytes.append(3)
     case .resume: bytes.append(2)
     }
   }
@@ -77,6 +79,7 @@ extension Command {
       }
     case 1: self = .standby
     case 2: self = .resume
+    case 3: self = .standbyAnyway
     default: throw bytes.malformed("no command")
     }
   }
@@ -86,7 +89,7 @@ extension PeerMessage {
   /// At most this long as bytes, with room for numbers.
   var mostBytes: Int {
     switch self {
-    case .vips(let reports): reports.reduce(16) { $0 + $1.name.utf8.count + 24 }
+    case .vips(let reports): reports.reduce(16) { $0 + $1.name.utf8.count + 40 }
     case .successor(let vip, let node): 64 + vip.utf8.count + (node?.utf8.count ?? 0)
     case .prepare(let vip, _), .ready(let vip, _), .taken(let vip, _): 64 + vip.utf8.count
     case .refused(let vip, _, let reason): 64 + vip.utf8.count + reason.utf8.count
@@ -114,11 +117,13 @@ extension PeerMessage {
         BytesOut.text(report.name, &bytes)
         bytes += [report.state.rawValue, report.priority]
         BytesOut.flag(report.isEligible, &bytes)
-        BytesOut.flag(report.router != nil, &bytes)
+        // 1 is what a recording had before there were link-local addresses in it.
+        bytes.append(report.router == nil ? 0 : report.linkLocal == nil ? 1 : 2)
         guard let router = report.router else { continue }
         bytes += [router.id, router.version]
         BytesOut.flag(router.usesIPv6, &bytes)
         BytesOut.flag(router.isUnicast, &bytes)
+        if let linkLocal = report.linkLocal { IPv6Address(rawValue: linkLocal).encode(into: &bytes) }
       }
     case .successor(let vip, let node):
       head(1, vip, 0)
@@ -189,9 +194,12 @@ extension PeerMessage.VIPReport {
     guard let state = State(rawValue: try bytes.byte()) else { throw bytes.malformed("no state of a VIP") }
     let priority = try bytes.byte()
     self.init(name: name, state: state, priority: priority, isEligible: try bytes.flag())
-    guard try bytes.flag() else { return }
+    let form = try bytes.byte()
+    guard form <= 2 else { throw bytes.malformed("no report of a VIP") }
+    guard form > 0 else { return }
     let (id, version) = (try bytes.byte(), try bytes.byte())
     router = Router(id: id, version: version, usesIPv6: try bytes.flag(), isUnicast: try bytes.flag())
+    if form == 2 { linkLocal = try IPv6Address(from: &bytes).rawValue }
   }
 }
 

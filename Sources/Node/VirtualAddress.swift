@@ -39,6 +39,8 @@ public struct VirtualAddress: Sendable {
   public internal(set) var since: Instant?
   /// Why `state` is what it is, for people.
   public internal(set) var reason = "starting"
+  /// While this node is a backup: the owner that was there when `reason` was said, or that was the first to be heard since.
+  var explainedOwner: IPAddress?
   /// Announcements asked for since the start.
   public internal(set) var announcements: UInt64 = 0
 

@@ -36,6 +36,17 @@ private func reading(_ vip: String, nodes: String = "{ lb1: 10.0.0.11, lb2: 10.0
   #expect(value.nodeName(on: HostFacts(hostName: "lb7", interfaces: [])) == nil)
 }
 
+@Test func `a node's addresses are one, a list, or a mapping`() throws {
+  for nodes in ["[10.0.0.11, \"2001:db8::11\"]", "{ addresses: [10.0.0.11, \"2001:db8::11\"] }"] {
+    let read = reading("{ addresses: 10.0.0.100, vrrp: { id: 1 } }", nodes: "{ lb1: \(nodes), lb2: 10.0.0.12 }")
+    let value = try #require(read.configuration, "\(read.mistakes.text())")
+    #expect(value.cluster.nodes[0].addresses.map(\.description) == ["10.0.0.11", "2001:db8::11"])
+  }
+  for nodes in ["[]", "[10.0.0.11, lb9]", "[[10.0.0.11]]"] {
+    #expect(reading("{ addresses: 10.0.0.100, vrrp: { id: 1 } }", nodes: "{ lb1: \(nodes) }").mistakes.hasError)
+  }
+}
+
 @Test func `an interface is inferred from the narrowest subnet`() throws {
   let value = try #require(reading("{ addresses: 10.0.0.100, vrrp: { id: 1 } }").configuration)
   #expect(value.interface(of: value.vips[0], node: "lb2", on: try host()) == "eth0")
@@ -119,7 +130,7 @@ private func reading(_ vip: String, nodes: String = "{ lb1: 10.0.0.11, lb2: 10.0
     (
       "{ addresses: 10.0.0.100, vrrp: { id: 1 } }", try host(foreign: ["10.0.0.100"]),
       """
-      h.yaml:4:21: error: 10.0.0.100 is on eth0 already, as 10.0.0.100/24: another program put it there
+      h.yaml:4:21: warning: 10.0.0.100 is on eth0 already, as 10.0.0.100/24: another program put it there, and two machines answer for it where another node owns it
         4 |   web: { addresses: 10.0.0.100, vrrp: { id: 1 } }
           |                     ^^^^^^^^^^
           = ip address del 10.0.0.100/24 dev eth0
@@ -129,7 +140,7 @@ private func reading(_ vip: String, nodes: String = "{ lb1: 10.0.0.11, lb2: 10.0
     (
       "{ addresses: 10.0.0.100, prefer: [lb1], election: static }", try host(foreign: ["10.0.0.100"]),
       """
-      h.yaml:4:21: error: 10.0.0.100 is on eth0 already, as 10.0.0.100/24: another program put it there
+      h.yaml:4:21: warning: 10.0.0.100 is on eth0 already, as 10.0.0.100/24: another program put it there, and two machines answer for it where another node owns it
         4 |   web: { addresses: 10.0.0.100, prefer: [lb1], election: static }
           |                     ^^^^^^^^^^
           = ip address del 10.0.0.100/24 dev eth0

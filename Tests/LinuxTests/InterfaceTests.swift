@@ -89,6 +89,9 @@ struct InterfaceTests {
       // It goes, and comes again.
       try shell("ip address del 10.9.0.100/24 dev eth0; ip address add 10.9.0.100/24 dev eth0")
       #expect(eventually { thread.counters.foreign == 4 })
+      #expect(reports.has { $0 == .foreignGone(3, address, prefixLength: 24, interface: "eth0") })
+      try shell("ip link del other0")
+      #expect(reports.has { $0 == .foreignGone(3, address, prefixLength: 32, interface: "other0") })
       // What it owns itself is nobody else's.
       #expect(!reports.all.contains { if case .foreign(_, _, 32, "eth0") = $0 { true } else { false } })
     }

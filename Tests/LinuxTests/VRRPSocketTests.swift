@@ -1,6 +1,7 @@
 import Basis
 import CLinux
 import Glibc
+import Synchronization
 import Testing
 import Wire
 
@@ -55,6 +56,57 @@ struct VRRPSocketTests {
       #expect(try here.receive(into: buffer) == nil)
       #expect(here.malformed == 0)
     }
+  }
+
+  @Test(.timeLimit(.minutes(2)))
+  func `a flood is read in portions, and keeps no loop from its deadlines`() throws {
+    try TwoHosts.run { hosts in
+      let here = try open(hosts, hosts.here, .ipv4)
+      let there = try open(hosts, hosts.there, .ipv4)
+      let (source, group) = (try #require(IPAddress("10.9.0.1")), VRRPSocket.group(.ipv4))
+      // What waits is bounded by the socket's buffer, and more than a portion fits.
+      for _ in 0..<2 * VRRPSocket.portion { try here.send(Self.message, to: group, from: source) }
+      let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1500, alignment: 8)
+      defer { buffer.deallocate() }
+      var (most, count) = (VRRPSocket.portion, 0)
+      while try there.receive(into: buffer, most: &most) != nil { count += 1 }
+      #expect(count == VRRPSocket.portion)
+      #expect(most == 0)
+
+      let isOver = Atomic(false)
+      let flood = Handover(value: here)
+      let thread = try Thread.start(named: "flood", stackSize: 512 * 1024) {
+        while !isOver.load(ordering: .relaxed) { try? flood.value.send(Self.message, to: group, from: source) }
+      }
+      defer {
+        isOver.store(true, ordering: .relaxed)
+        thread.join()
+      }
+      let reactor = try Reactor()
+      var (heard, acted, largest) = (0, 0, 0)
+      try reactor.register(there.descriptor, .readable) { _ in
+        // As the daemon does it; were there no bound, this would never end.
+        var most = VRRPSocket.portion
+        var read = 0
+        while (try? there.receive(into: buffer, most: &most)) != nil { read += 1 }
+        heard += read
+        largest = max(largest, read)
+      }
+      var due = Clock.now()
+      while acted < 50 {
+        try reactor.turn(deadline: { due }) { now in
+          acted += 1
+          due = now + .milliseconds(10)
+        }
+      }
+      #expect(heard > 0)
+      #expect(largest <= VRRPSocket.portion)
+    }
+  }
+
+  /// One thread's at a time: the flood only sends, the test only hears.
+  private struct Handover: @unchecked Sendable {
+    let value: VRRPSocket
   }
 
   @Test func `a hop limit below 255 is told as it came`() throws {

@@ -27,6 +27,14 @@ struct EventRecordingTests {
   private static var messages: [PeerMessage] {
     [
       .vips([.init(name: "web", state: .active, priority: 254, isEligible: true)]), .vips([]),
+      .vips([
+        .init(
+          name: "web", state: .backup, priority: 254, isEligible: true,
+          router: .init(id: 51, version: 3, usesIPv6: false, isUnicast: true)),
+        .init(
+          name: "web6", state: .backup, priority: 254, isEligible: true,
+          router: .init(id: 52, version: 3, usesIPv6: true, isUnicast: false), linkLocal: 0xFE80 << 112 | 0x12),
+      ]),
       .successor(vip: "web", node: "lb2"), .successor(vip: "web", node: nil), .prepare(vip: "web", move: 1),
       .ready(vip: "web", move: .max), .refused(vip: "web", move: 3, reason: "no carrier"),
       .moved(vip: "web", to: "lb2", move: 4), .leave(vip: "web", to: "lb2", move: 4),
@@ -46,6 +54,7 @@ struct EventRecordingTests {
       .track(tracker: 0, .unknown("the command could not be run")), .witness(vip: 0, round: 7), .peer(0, .up),
       .peer(1, .down), .command(.move(vip: 0, to: .best), ticket: 1), .command(.move(vip: 0, to: .thisNode), ticket: 2),
       .command(.move(vip: 0, to: .peer(1)), ticket: .max), .command(.standby, ticket: 4), .command(.resume, ticket: 5),
+      .command(.standbyAnyway, ticket: 6),
       .settings(settings), .prepared(vip: 0, generation: 3, succeeded: true),
       .prepared(vip: 0, generation: 3, succeeded: false), .address(vip: 0, .revoked(generation: 9)),
       .address(vip: 0, .claimed(Bench.vip, by: mac)),

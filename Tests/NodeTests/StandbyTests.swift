@@ -66,6 +66,40 @@ struct StandbyTests {
     #expect(cluster.longestVacancy() <= .milliseconds(305))
   }
 
+  @Test func `a node that is the last to be fit has to be told twice`() throws {
+    let cluster = HandOverTests.settled()
+    // The other one is there, and can't.
+    cluster.setLink(of: 1, up: false)
+    cluster.run(for: .milliseconds(100))
+    cluster.give(.command(.standby, ticket: 1), to: 0)
+    guard case .refused(let why) = cluster.answer(to: 1) else { throw Unexpected() }
+    #expect(why.contains("nobody else can own vip0 now") && why.contains("lb2") && why.contains("--force"))
+    // Or it is not heard of.
+    cluster.kill(1)
+    cluster.give(.command(.standby, ticket: 2), to: 0)
+    guard case .refused(let why) = cluster.answer(to: 2) else { throw Unexpected() }
+    #expect(why.contains("there is no peer link to lb2"))
+    cluster.run(for: .seconds(1))
+    #expect(cluster.owners() == [0])
+    cluster.give(.command(.standbyAnyway, ticket: 3), to: 0)
+    cluster.run(for: .seconds(1))
+    #expect(cluster.answer(to: 3) == .done)
+    #expect(cluster.owners() == [])
+    // Once there, asking again is harmless.
+    cluster.give(.command(.standby, ticket: 4), to: 0)
+    #expect(cluster.answer(to: 4) == .done)
+  }
+
+  @Test func `where there is no peer link nobody can tell, and nobody is asked`() {
+    let cluster = Cluster(hasLinks: false)
+    cluster.run(for: .seconds(1))
+    cluster.give(.command(.standby, ticket: 1), to: 0)
+    cluster.run(for: .seconds(1))
+    #expect(cluster.answer(to: 1) == .done)
+  }
+
+  private struct Unexpected: Error {}
+
   @Test func `commands of a node that does not run are refused`() {
     let cluster = HandOverTests.settled(backends: ["app1"], drain: .seconds(1))
     cluster.connectionsLast = .seconds(1)

@@ -101,10 +101,11 @@ struct FrameTests {
   }
 
   @Test func `As many VIPs as a configuration can have fit`() throws {
-    let reports = (0..<1024).map {
-      PeerMessage.VIPReport(
-        name: String(repeating: "x", count: 60) + "\($0)", state: .backup, priority: 253, isEligible: true,
-        router: .init(id: 51, version: 3, usesIPv6: false, isUnicast: $0 % 2 == 0))
+    let reports = (0..<1024).map { (index: Int) -> PeerMessage.VIPReport in
+      let linkLocal: UInt128? = index % 3 == 0 ? nil : UInt128(0xFE80) << 112
+      return PeerMessage.VIPReport(
+        name: String(repeating: "x", count: 60) + "\(index)", state: .backup, priority: 253, isEligible: true,
+        router: .init(id: 51, version: 3, usesIPv6: false, isUnicast: index % 2 == 0), linkLocal: linkLocal)
     }
     let bytes = PeerFrame.message(.vips(reports)).encoded
     #expect(bytes.count < PeerFrame.longest)

@@ -1,3 +1,4 @@
+import Linux
 import Telemetry
 import Testing
 import Wire
@@ -119,6 +120,7 @@ private func report(mine: String, owner: String?, theirs: String, link: String =
   ("active", "lb1", "backup", .ok, "lb2 hears this node's adverts"),
   ("backup", "lb2", "active", .ok, "hears the adverts of lb2"),
   ("backup", "10.0.0.9", "active", .failed, "does not hear its adverts"),
+  ("backup", "fe80::12", "active", .unknown, "whether that is lb2 is not known"),
   ("backup", "lb3", "backup", .unknown, "is known when one of the two owns"),
 ])
 func `what two nodes say of one VIP tells whether adverts pass`(
@@ -151,6 +153,25 @@ func `a peer's clock is judged by what signed adverts allow`(
   let finding = try #require(findings.all.first { $0.subject == "clock" })
   #expect(finding.state == state)
   #expect((finding.fix?.contains("chrony") ?? false) == [.warning, .failed].contains(state))
+}
+
+@Test func `an address that another program has put there is a warning, with what to do`() throws {
+  var told = report(mine: "active", owner: "lb1", theirs: "backup")
+  told.vips[0].warnings = [.init(text: "another program has put 10.0.0.100/24 on eth0", advice: "remove it there")]
+  var findings = Findings()
+  findings.judge(told)
+  let finding = try #require(findings.all.first { $0.subject == "address" })
+  #expect(finding.state == .warning && finding.fix == "remove it there")
+  #expect(told.text(color: false, now: WallTime(nanoseconds: 0)).contains("10.0.0.100/24 on eth0"))
+}
+
+@Test func `an owner over IPv6 is shown by its name and its address`() throws {
+  var told = report(mine: "backup", owner: "lb2", theirs: "active")
+  told.vips[0].owner_address = "fe80::12"
+  #expect(told.text(color: false, now: WallTime(nanoseconds: 0)).contains(" lb2 (fe80::12) "))
+  var findings = Findings()
+  findings.judge(told)
+  #expect(!findings.hasFailure)
 }
 
 @Test func `a split brain that the daemon tells of fails`() {

@@ -26,11 +26,15 @@ private final class Stage {
       try real.write(bytes, to: path, like: model)
     }
   }
+  /// What the loop has not read yet.
+  let mailbox: Mailbox<@Sendable () -> Void>
 
   /// What was put in place.
   final class Record: Sendable {
     let installed = Mutex<[DaemonPlan]>([])
     let fails = Mutex(false)
+    /// As long as a loop that is blocked: it reads its mailbox when it goes on.
+    let isBlocked = Mutex(false)
   }
 
   private(set) var coordinator: ReloadCoordinator!
@@ -48,6 +52,7 @@ private final class Stage {
     folder = FileManager.default.temporaryDirectory.appending(path: "roost-reload-\(UUID().uuidString)").path
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     log = try Log()
+    mailbox = try Mailbox()
     chronicle = Chronicle(node: "lb1", log: log)
     try write(Stage.text(drain: "1s"))
     try start()
@@ -68,7 +73,17 @@ private final class Stage {
     coordinator = try ReloadCoordinator(
       plan, options, recovery: recovery, isActing: isActing, chronicle: chronicle, log: log, disk: disk,
       pause: .milliseconds(50)
-    ) { [record] plan in
+    ) { [record, mailbox] plan in
+      if record.isBlocked.withLock({ $0 }) {
+        let proposal = try Proposal()
+        mailbox.send {
+          guard proposal.take() else { return }
+          record.installed.withLock { $0.append(plan) }
+          proposal.done()
+        }
+        guard proposal.isAccepted(within: .milliseconds(50)) else { throw Daemon.Failure.cannot("it is withdrawn") }
+        return
+      }
       if record.fails.withLock({ $0 }) { throw Daemon.Failure.cannot("no") }
       record.installed.withLock { $0.append(plan) }
     }
@@ -171,6 +186,34 @@ extension ReloadCoordinator.Outcome {
   #expect(!stage.isPromised)
   #expect(stage.wait { stage.coordinator.apply(Array("nonsense".utf8), confirm: nil, then: $0) }?.refusal != nil)
   #expect(stage.file == Stage.text(drain: "1s"))
+}
+
+@Test func `what a blocked loop did not take in time it never takes`() throws {
+  let stage = try Stage()
+  defer { stage.stop() }
+  stage.record.isBlocked.withLock { $0 = true }
+  try stage.write(Stage.text(drain: "5s"))
+  #expect(stage.wait { stage.coordinator.reload(then: $0) }?.refusal == "it is withdrawn")
+  // The loop goes on, and finds it in its mailbox.
+  stage.mailbox.drain { $0() }
+  #expect(stage.drain == nil)
+  #expect(stage.coordinator.plan.configuration.vips[0].drain == .seconds(1))
+  // So the next reload has the difference still to make.
+  stage.record.isBlocked.withLock { $0 = false }
+  #expect(stage.wait { stage.coordinator.reload(then: $0) }?.changed == ["VIP web: drain"])
+  #expect(stage.drain == .seconds(5))
+}
+
+@Test func `what the loop has taken is done, however long whoever asked was to wait`() throws {
+  let proposal = try Proposal()
+  #expect(proposal.take())
+  let thread = try Thread.start(named: "loop", stackSize: 512 * 1024) {
+    usleep(50_000)
+    proposal.done()
+  }
+  #expect(proposal.isAccepted(within: .milliseconds(1)))
+  thread.join()
+  #expect(!proposal.take())
 }
 
 @Test func `another life goes on counting, and undoes what is overdue before it reads`() throws {

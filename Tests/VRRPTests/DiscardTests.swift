@@ -29,6 +29,15 @@ private struct Wrong: Sendable, CustomTestStringConvertible {
     Wrong(reason: .notRunning, what: "before the start", started: false),
     Wrong(reason: .family, what: "IPv6 for a router of IPv4", source: v6("fe80::1"), destination: .v6(.vrrpGroup)),
     Wrong(reason: .family, what: "IPv4 for a router of IPv6", settings: ipv6),
+    Wrong(reason: .source, what: "0.0.0.0", source: .v4(.any)),
+    Wrong(reason: .source, what: "255.255.255.255", source: .v4(.broadcast)),
+    Wrong(reason: .source, what: "a group", source: group),
+    Wrong(reason: .source, what: "the VIP, by a router that it isn't the own address of", source: vip),
+    Wrong(
+      reason: .source, what: "::", settings: ipv6, advert: ipv6Advert, source: .v6(.any), destination: .v6(.vrrpGroup)),
+    Wrong(
+      reason: .source, what: "an IPv6 group", settings: ipv6, advert: ipv6Advert, source: .v6(.vrrpGroup),
+      destination: .v6(.vrrpGroup)),
     Wrong(reason: .reflected, what: "our own source", source: node12),
     Wrong(reason: .hopLimit, what: "TTL 254", hopLimit: 254),
     Wrong(reason: .hopLimit, what: "TTL 1", hopLimit: 1),
@@ -127,8 +136,23 @@ private struct Wrong: Sendable, CustomTestStringConvertible {
     #expect(router.owner == nil)
   }
 
+  @Test(arguments: [255, 0] as [UInt8])
+  func `is not one that an address owner sends from the VIP, its own address`(priority: UInt8) {
+    var rig = Rig.backup()
+    _ = rig.hear(priority, from: vip)
+    #expect(rig.router.counters.accepted == 1)
+    #expect(rig.router.counters.discarded == 0)
+  }
+
   @Test func `every reason has a case above, and its own words`() {
     for reason in Discard.allCases { #expect(Wrong.all.contains { $0.reason == reason }, "\(reason)") }
     #expect(Set(Discard.allCases.map(\.description)).count == Discard.allCases.count)
   }
+}
+
+@Test func `a hostile list of addresses makes no long line`() {
+  let many = (0..<255).map { IPAddress.v4(IPv4Address(192, 0, 2, UInt8($0))) }
+  let text = Notice.addressesMismatch(from: node11, theirs: many, ours: [vip]).description
+  #expect(text.contains("192.0.2.4 … and 250 more, this node 10.0.0.100"))
+  #expect(text.count < 200)
 }

@@ -156,6 +156,7 @@ private struct FrameWriter {
       put(router.id)
       put(router.version)
       put(UInt8((router.usesIPv6 ? 1 : 0) | (router.isUnicast ? 2 : 0)))
+      if let linkLocal = report.linkLocal { put(linkLocal) }
     }
     let length = bytes.count - start - 2
     bytes[start] = UInt8(truncatingIfNeeded: length >> 8)
@@ -305,5 +306,6 @@ extension PeerMessage.VIPReport {
     let (id, version) = (try reader.number(UInt8.self), try reader.number(UInt8.self))
     let flags = try reader.number(UInt8.self)
     router = Router(id: id, version: version, usesIPv6: flags & 1 != 0, isUnicast: flags & 2 != 0)
+    linkLocal = try reader.added()
   }
 }

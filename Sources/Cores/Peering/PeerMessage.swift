@@ -56,6 +56,9 @@ public enum PeerMessage: Sendable, Hashable {
     /// The virtual router that elects its owner, as that node is configured: nodes hear each other's adverts only where it is the same.
     /// Nil: there is no election, or the node's software does not say.
     public var router: Router?
+    /// Where its adverts come from over IPv6, a link-local address: it is in nobody's configuration, so only the node itself can say
+    /// whose it is. Nil: they come from another kind of address, or the node's software does not say. Only where there is a `router`.
+    public var linkLocal: UInt128?
 
     public struct Router: Sendable, Hashable {
       /// VRID.
@@ -76,7 +79,10 @@ public enum PeerMessage: Sendable, Hashable {
 
     public enum State: UInt8, Sendable, Hashable { case initialize, backup, active, fault }
 
-    public init(name: String, state: State, priority: UInt8, isEligible: Bool, router: Router? = nil) {
+    public init(
+      name: String, state: State, priority: UInt8, isEligible: Bool, router: Router? = nil, linkLocal: UInt128? = nil
+    ) {
+      self.linkLocal = linkLocal
       self.name = name
       self.state = state
       self.priority = priority

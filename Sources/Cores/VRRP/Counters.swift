@@ -26,7 +26,7 @@ public struct Counters: Sendable {
   public var becameActive: UInt64 = 0
   public var becameBackup: UInt64 = 0
 
-  private var discards = InlineArray<17, UInt64>(repeating: 0)
+  private var discards = InlineArray<18, UInt64>(repeating: 0)
 
   public init() {}
 

@@ -6,6 +6,9 @@ public enum Discard: UInt8, Sendable, Hashable, CaseIterable, Error {
   case notRunning
   /// IPv4 for a router of IPv6, or the other way.
   case family
+  /// From no host's address: 0.0.0.0, ::, a group or 255.255.255.255; or from an address of the VIP, which only a router whose own
+  /// it is for good (priority 255) may send from.
+  case source
   /// One of our own adverts came back, from a loop in the network or a bridge that reflects.
   case reflected
   /// TTL or hop limit is not 255: it crossed a router (RFC 9568 §5.1.1.3, §5.1.2.3).
@@ -43,6 +46,7 @@ extension Discard: CustomStringConvertible {
     switch self {
     case .notRunning: "not running"
     case .family: "wrong address family"
+    case .source: "source is no node's address"
     case .reflected: "own advert came back"
     case .hopLimit: "TTL or hop limit not 255"
     case .unicastHopLimit: "unicast TTL or hop limit not 255"

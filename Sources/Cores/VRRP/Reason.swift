@@ -41,22 +41,26 @@ public enum Reason: Sendable, Hashable {
 }
 
 extension Reason: CustomStringConvertible {
-  public var description: String {
+  public var description: String { text(\.description) }
+
+  /// - Parameter name: what an address is called; over IPv6 it says nothing to most people.
+  public func text(_ name: (IPAddress) -> String) -> String {
     switch self {
     case .ownsAddresses: "this node owns the addresses for good (priority 255)"
     case .started: "started"
-    case .silence(let owner?, let time): "no advert from \(owner) for \(time.words)"
+    case .silence(let owner?, let time): "no advert from \(name(owner)) for \(time.words)"
     case .silence(nil, let time): "no advert from anybody for \(time.words)"
-    case .left(let owner): "\(owner) leaves (priority 0)"
-    case .preempts(let owner, let theirs, let ours): "higher priority than \(owner) (\(ours) > \(theirs))"
-    case .higherPriority(let owner, let theirs, let ours): "higher priority \(theirs) > \(ours) heard from \(owner)"
+    case .left(let owner): "\(name(owner)) leaves (priority 0)"
+    case .preempts(let owner, let theirs, let ours): "higher priority than \(name(owner)) (\(ours) > \(theirs))"
+    case .higherPriority(let owner, let theirs, let ours):
+      "higher priority \(theirs) > \(ours) heard from \(name(owner))"
     case .greaterAddress(let owner, let priority):
-      "equal priority \(priority) and a greater address heard from \(owner)"
-    case .losingAdvert(let other, 0, _): "\(other) claimed the addresses and leaves (priority 0)"
+      "equal priority \(priority) and a greater address heard from \(name(owner))"
+    case .losingAdvert(let other, 0, _): "\(name(other)) claimed the addresses and leaves (priority 0)"
     case .losingAdvert(let other, let theirs, let ours) where theirs == ours:
-      "\(other) claims the addresses with equal priority \(theirs) and a smaller address"
+      "\(name(other)) claims the addresses with equal priority \(theirs) and a smaller address"
     case .losingAdvert(let other, let theirs, let ours):
-      "\(other) claims the addresses with a lower priority (\(theirs) < \(ours))"
+      "\(name(other)) claims the addresses with a lower priority (\(theirs) < \(ours))"
     case .yielded: "this node lost the addresses and makes way"
     case .stalled(let time): "this node was stalled for \(time.words)"
     case .overslept(let time): "this node was silent for \(time.words), and another one took over"
@@ -98,6 +102,10 @@ extension Notice: CustomStringConvertible {
   }
 }
 
+/// Some of them: an advert may list 255, as whoever sends it likes.
 private func list(_ addresses: [IPAddress]) -> String {
-  addresses.isEmpty ? "nothing" : addresses.map(\.description).joined(separator: " ")
+  let most = 5
+  let shown = addresses.prefix(most).map(\.description).joined(separator: " ")
+  return addresses.isEmpty
+    ? "nothing" : addresses.count > most ? "\(shown) … and \(addresses.count - most) more" : shown
 }

@@ -12,6 +12,7 @@ extension VirtualRouter {
     guard envelope.source.family == settings.family, envelope.destination.family == settings.family else {
       throw .family
     }
+    guard envelope.source.isHosts else { throw .source }
     guard envelope.source != outgoing.local else { throw .reflected }
     switch settings.peers {
     case .multicast:
@@ -22,8 +23,13 @@ extension VirtualRouter {
       guard !envelope.destination.isMulticast else { throw .destination }
       guard peers.contains(envelope.source) else { throw .stranger }
     }
-    return try AdvertHeader(
+    let header = try AdvertHeader(
       checking: message, version: settings.version, id: settings.id, from: envelope.source, to: envelope.destination)
+    // With 255, and with the 0 that follows it, an address owner speaks (RFC 9568 §6.1), whose own address the VIP is.
+    if header.priority != 255, header.priority != 0 {
+      guard !settings.addresses.contains(envelope.source) else { throw .source }
+    }
+    return header
   }
 
   /// What is worth a word, but never a drop.

@@ -36,6 +36,14 @@ extension IPv6Address {
 }
 
 extension IPAddress {
+  /// A host may have it: neither the address that stands for none, nor one for many. (A subnet's broadcast can't be told from here.)
+  public var isHosts: Bool {
+    switch self {
+    case .v4(let v4): v4 != .any && v4 != .broadcast && !v4.isMulticast
+    case .v6(let v6): v6 != .any && !v6.isMulticast
+    }
+  }
+
   public var isMulticast: Bool {
     switch self {
     case .v4(let v4): v4.isMulticast

@@ -44,6 +44,7 @@ extension NodeSettings {
       "vip \(vips[vip].name): \(to) is ready to take it; connections end now"
     case .handedOver(let vip, let to, let vacant?):
       "vip \(vips[vip].name): handed over to \(to); nobody owned it for at most \(vacant.words)"
+        + (vips[vip].preparation == nil ? "" : "; its neighbours are told when before-announcing has ended there")
     case .handedOver(let vip, let to, nil):
       "vip \(vips[vip].name): handed over to \(to)"
     case .handOverFailed(let vip, let to, let reason):

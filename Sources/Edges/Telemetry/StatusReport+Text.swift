@@ -56,7 +56,8 @@ extension StatusReport {
       let since = vip.since.flatMap { WallTime($0) }.map { Self.words(from: $0, to: now) + " ago" } ?? "-"
       table.add(
         [
-          vip.name, vip.state, vip.owner ?? "-", "\(vip.addresses.joined(separator: " ")) on \(vip.interface)", since,
+          vip.name, vip.state, Self.words(owner: vip), "\(vip.addresses.joined(separator: " ")) on \(vip.interface)",
+          since,
           vip.reason,
         ])
     }
@@ -68,7 +69,21 @@ extension StatusReport {
         case "fault": paint.red(cell)
         default: cell
         }
-      }
+      } + warnings(of: vips)
+  }
+
+  private static func words(owner vip: VIP) -> String {
+    guard let owner = vip.owner else { return "-" }
+    guard let address = vip.owner_address, address != owner else { return owner }
+    return "\(owner) (\(address))"
+  }
+
+  private func warnings(of vips: [VIP]) -> String {
+    vips.map { vip in
+      (vip.warnings ?? []).map { warning in
+        "  \(printable("\(vip.name): \(warning.text)"))\n    = \(printable(warning.advice))\n"
+      }.joined()
+    }.joined()
   }
 
   private func serviceTable(_ paint: Paint) -> String {

@@ -111,6 +111,10 @@ public struct StatusReport: Codable, Sendable {
     public var state: String
     /// The node that owns the VIP as far as this one knows, or the address it advertises from.
     public var owner: String?
+    /// Where the owner's adverts come from, if that is none of its configured addresses.
+    public var owner_address: String?
+    /// What of it a person should see to; absent where there is nothing.
+    public var warnings: [Warning]?
     public var priority: Int?
     public var since: String?
     public var reason: String
@@ -135,6 +139,17 @@ public struct StatusReport: Codable, Sendable {
       self.announcements = announcements
       self.interval_ms = interval_ms
       self.adverts = adverts
+    }
+  }
+
+  public struct Warning: Codable, Sendable, Hashable {
+    public var text: String
+    /// What to do about it.
+    public var advice: String
+
+    public init(text: String, advice: String) {
+      self.text = text
+      self.advice = advice
     }
   }
 

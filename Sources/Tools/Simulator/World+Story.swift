@@ -146,7 +146,7 @@ extension World {
       let wanted: Command.Target =
         target.map { $0 == node ? .thisNode : .peer($0 < node ? $0 : $0 - 1) } ?? .best
       move(vip: 0, to: wanted, askedOf: node)
-    case .standby(let node): command(.standby, node)
+    case .standby(let node): command(.standbyAnyway, node)
     case .reload(let node, let change): reread(node, change)
     default: break
     }
@@ -161,7 +161,7 @@ extension World {
 
   private mutating func command(_ command: Command, _ node: Int) {
     guard daemons[node].state == .running || daemons[node].state == .stalled else { return }
-    picture.standbySince[node] = command == .standby ? picture.standbySince[node] ?? now : nil
+    picture.standbySince[node] = command == .standbyAnyway ? picture.standbySince[node] ?? now : nil
     judgeWillingness(node)
     deliver(.command(command, ticket: movements.ticket()), to: node)
   }
@@ -239,7 +239,7 @@ extension World {
       guard let owner = resolve(.owner).first else { break }
       let target = who.map { resolve($0).first ?? owner }
       begin(.move(asked: owner, to: target))
-    case .standby(let who): for node in resolve(who) { command(.standby, node) }
+    case .standby(let who): for node in resolve(who) { command(.standbyAnyway, node) }
     case .resume(let who): for node in resolve(who) { command(.resume, node) }
     case .reload(let who, let change):
       let wanted: Fault.Reload =

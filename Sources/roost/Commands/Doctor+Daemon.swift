@@ -26,6 +26,11 @@ extension Findings {
       add(.failed, "daemon", "VIP \(vip.name) can't be had here: \(vip.reason)")
     }
     for vip in report.vips {
+      for warning in vip.warnings ?? [] {
+        add(.warning, "address", "VIP \(vip.name): \(warning.text)", fix: warning.advice)
+      }
+    }
+    for vip in report.vips {
       for (reason, count) in vip.adverts.sorted(by: { $0.key < $1.key })
       where count > 0 && (reason == "not sent" || reason.hasPrefix("discarded")) {
         add(.warning, "daemon", "VIP \(vip.name): \(count) adverts were \(reason)")
@@ -133,6 +138,12 @@ extension Findings {
         )
       case ("active", "backup"): proof.isHeard = true
       case ("backup", "active") where vip.owner == peer.name: proof.hears = true
+      case ("backup", "active") where vip.owner?.hasPrefix("fe80:") ?? false:
+        // Adverts come over IPv6 from an address that is in nobody's configuration, and the peer has not said that it is its own.
+        add(
+          .unknown, "peer",
+          "VIP \(vip.name): adverts come from \(vip.owner ?? ""), and whether that is \(peer.name) is not known: is it of an older version?",
+          fix: "install the same version on each node")
       case ("backup", "active"):
         add(
           .failed, "peer", "\(peer.name) owns VIP \(vip.name), and this node does not hear its adverts",

@@ -32,6 +32,10 @@ struct Move: ParsableCommand {
     if output.json { return print(String(decoding: bytes, as: UTF8.self), terminator: "") }
     if answer.already == true { return print("\(answer.owner ?? "it") owns \(vip) already; nothing was done") }
     let vacant = answer.vacant_ms.map { "; nobody owned it for \(Duration.nanoseconds($0 * 1e6).words) at most" } ?? ""
-    print("\(vip) is on \(answer.owner ?? "its new owner")\(vacant)")
+    let pending =
+      answer.announced_within_ms.map {
+        "; its neighbours are told when the command before-announcing has ended there, after \(Duration.nanoseconds($0 * 1e6).words) at most"
+      } ?? ""
+    print("\(vip) is on \(answer.owner ?? "its new owner")\(vacant)\(pending)")
   }
 }

@@ -20,7 +20,7 @@ struct CommandRoutes: Sendable {
   func add(to routes: inout ControlRoutes) {
     routes.on("GET", "/events", events)
     routes.on("POST", "/vips/{vip}/move", move)
-    routes.on("POST", "/node/standby") { command(.standby, $1) }
+    routes.on("POST", "/node/standby") { command($0.query("force") == "true" ? .standbyAnyway : .standby, $1) }
     routes.on("POST", "/node/resume") { command(.resume, $1) }
     routes.on("POST", "/reload") { coordinator.reload(then: respond($1)) }
     routes.on("POST", "/apply", apply)
@@ -67,9 +67,10 @@ struct CommandRoutes: Sendable {
       wanted = read
     }
     if let node = wanted.to, let why = exclusion(of: node, from: name, plan) { return answer(.error(409, why)) }
+    let hook = plan.vip(vip)?.beforeAnnouncing?.timeout
     switch wanted.to {
-    case nil: command(.move(vip: vip, to: .best), answer)
-    case plan.name?: command(.move(vip: vip, to: .thisNode), answer)
+    case nil: command(.move(vip: vip, to: .best), hook: hook, answer)
+    case plan.name?: command(.move(vip: vip, to: .thisNode), hook: hook, answer)
     case let node?:
       guard plan.configuration.member(node) != nil else {
         return answer(
@@ -84,7 +85,7 @@ struct CommandRoutes: Sendable {
             "this node can't ask '\(node)' whether it is ready: there is no peer link without cluster.secret (`roost secret` makes one for all nodes). Without it, `roost node standby` here gives the VIP up to the most preferred node"
           ))
       }
-      command(.move(vip: vip, to: .peer(peer)), answer)
+      command(.move(vip: vip, to: .peer(peer)), hook: hook, answer)
     }
   }
 
@@ -103,16 +104,23 @@ struct CommandRoutes: Sendable {
     var owner: String?
     /// How long nobody owned the VIP, at most.
     var vacant_ms: Double?
+    /// The new owner has the addresses, and tells its neighbours when its command before-announcing has ended: after so long at most.
+    /// Absent where it has told them.
+    var announced_within_ms: Double?
     /// True where that node owned the VIP before, too, and nothing was done.
     var already: Bool?
   }
 
-  private func command(_ command: Command, _ answer: @escaping ControlServer.Answer) {
+  /// - Parameter hook: how long a new owner's command before-announcing may take, where there is one.
+  private func command(_ command: Command, hook: Duration? = nil, _ answer: @escaping ControlServer.Answer) {
     let ticket = tickets.issue { result in
       switch result {
       case .done: answer(ControlResponse(encoding: Answer()))
       case .moved(let node, let vacant):
-        answer(ControlResponse(encoding: Answer(owner: node, vacant_ms: vacant?.milliseconds)))
+        answer(
+          ControlResponse(
+            encoding: Answer(
+              owner: node, vacant_ms: vacant?.milliseconds, announced_within_ms: hook?.milliseconds)))
       case .already(let node): answer(ControlResponse(encoding: Answer(owner: node, already: true)))
       case .refused(let reason): answer(.error(409, reason))
       }

@@ -35,7 +35,15 @@ struct Daemon {
     var description: String {
       switch self {
       case .mistakes(let mistakes): mistakes.text()
-      case .cannot(let why): "roost: \(why)"
+      case .cannot: "roost: \(words)"
+      }
+    }
+
+    /// The same for an answer, where everybody knows who speaks.
+    var words: String {
+      switch self {
+      case .mistakes(let mistakes): mistakes.text()
+      case .cannot(let why): why
       }
     }
   }
@@ -190,12 +198,19 @@ struct Daemon {
   private static func install(
     _ plan: DaemonPlan, _ equipment: Equipment, _ mailbox: Mailbox<Loop.Message>
   ) throws {
+    let proposal = try Proposal()
     let (parts, change) = try equipment.prepare(plan)
-    let done = try Semaphore()
-    mailbox.send(.install(.init(plan: plan, parts: parts, change: change) { done.signal() }))
-    // The loop never waits; only one that has ended doesn't answer.
-    if !done.wait(for: .seconds(10)) { throw Failure.cannot("the daemon is ending") }
+    mailbox.send(.install(.init(plan: plan, parts: parts, change: change, proposal: proposal)))
+    // The loop never waits, so one that doesn't answer is held up by something, or has ended.
+    guard proposal.isAccepted(within: longestInstallation) else {
+      equipment.takeBack()
+      throw Failure.cannot(
+        "the daemon's loop has not answered for \(longestInstallation.words), because it is blocked or ends: nothing has changed, and the change is withdrawn"
+      )
+    }
   }
+
+  private static let longestInstallation = Duration.seconds(10)
 
   /// Moves the starts of checks apart between nodes and lives; nothing else depends on it.
   private static let seed = UInt64(bitPattern: Clock.wall().nanoseconds) ^ UInt64(getpid())

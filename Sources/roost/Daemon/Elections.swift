@@ -171,14 +171,19 @@ final class Elections {
     }
   }
 
-  /// Hands every message that waits to `body`, in the order in which they came, without its signature; what is not authentic is
-  /// dropped and counted, and now and then told.
-  /// - Returns: whether more are likely to follow at once.
+  /// Hands the messages that wait to `body`, a portion of them at most, in the order in which they came, without their signatures;
+  /// what is not authentic is dropped and counted, and now and then told.
+  ///
+  /// A portion, for whoever floods protocol 112 must not keep the loop from its beats, its deadlines and its answers. There is no kernel
+  /// filter before it: what a flood has to look like to pass one (this VRID, a TTL of 255, any trailer) is for a stranger to choose, and
+  /// adverts of other virtual routers, which it would drop, are proof that the link works.
+  /// - Returns: whether more are likely to follow soon, so that it pays to wait for them.
   func drain(
     _ socket: VRRPSocket, refused: (AdvertGates.Refusal) -> Void, _ body: (UnsafeRawBufferPointer, Envelope) -> Void
   ) throws(SystemError) -> Bool {
     let table = tables.firstIndex { $0.socket == ObjectIdentifier(socket) }
-    while let received = try socket.receive(into: buffer) {
+    var most = VRRPSocket.portion
+    while let received = try socket.receive(into: buffer, most: &most) {
       let envelope = Envelope(
         interface: socket.interface, source: received.source, destination: received.destination,
         hopLimit: received.hopLimit)
@@ -194,7 +199,8 @@ final class Elections {
       }
       body(UnsafeRawBufferPointer(message), envelope)
     }
-    return table.map { tables[$0].isCrowded } ?? false
+    // With some left there is nothing to wait for.
+    return most > 0 && table.map { tables[$0].isCrowded } ?? false
   }
 
   /// After so many refusals without a success between them, an owner is one that nobody hears.

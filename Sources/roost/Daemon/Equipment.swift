@@ -8,6 +8,16 @@ import Synchronization
 import Telemetry
 import Tracking
 
+extension Equipment.Parts {
+  /// Ends what others don't have.
+  fileprivate func end(but others: Self) {
+    if others.trackers == nil { trackers?.stop() }
+    if others.link == nil { link?.stop() }
+    if others.prober == nil { prober?.stop() }
+    if others.proxy == nil { proxy?.stop() }
+  }
+}
+
 /// The parts of a daemon that a configuration may need or not, and that follow it when it changes. What was made once stays, even where
 /// nothing uses it any longer.
 final class Equipment: Sendable {
@@ -22,7 +32,15 @@ final class Equipment: Sendable {
   private let mailbox: Mailbox<Loop.Message>
   private let log: Log
   private let notifier: Notifier
-  private let parts = Mutex(Parts())
+  private let state = Mutex(State())
+  /// What was there before the last `prepare`.
+  private let previous = Mutex(State())
+
+  private struct State: Sendable {
+    var parts = Parts()
+    var notifications: [NotificationTarget] = []
+  }
+
   /// Of the process before this one. While it is pending, nothing is begun that only one process can do.
   private let succession: Succession?
 
@@ -36,29 +54,49 @@ final class Equipment: Sendable {
     self.log = log
   }
 
-  var current: Parts { parts.withLock { $0 } }
+  var current: Parts { state.withLock { $0.parts } }
 
   /// What a plan needs, made if it is missing, and the proxy's change made ready. On a thread that may wait, of one caller at a time.
   ///
   /// Throws with nothing changed.
   func prepare(_ plan: DaemonPlan) throws -> (parts: Parts, change: ProxyEngine.Change?) {
-    var next = current
+    let before = state.withLock { $0 }
+    var next = before.parts
     var change: ProxyEngine.Change?
-    if let proxy = next.proxy {
-      change = try proxy.prepare(plan.proxied)
-    } else if plan.proxied.contains(where: { $0 != nil }) {
-      next.proxy = try makeProxy(plan)
-    }
-    try notifier.replace(plan.notifications)
-    if next.prober == nil, !plan.probes.isEmpty { next.prober = try makeProber(plan) }
-    if next.trackers == nil, plan.trackerTargets.contains(where: { $0.source != .none }) {
-      next.trackers = try TrackerRunner(plan.trackerTargets) { [mailbox] tracker, report in
-        mailbox.send(.event(.track(tracker: tracker, report)))
+    do {
+      if let proxy = next.proxy {
+        change = try proxy.prepare(plan.proxied)
+      } else if plan.proxied.contains(where: { $0 != nil }) {
+        next.proxy = try makeProxy(plan)
       }
+      if next.prober == nil, !plan.probes.isEmpty { next.prober = try makeProber(plan) }
+      if next.trackers == nil, plan.trackerTargets.contains(where: { $0.source != .none }) {
+        next.trackers = try TrackerRunner(plan.trackerTargets) { [mailbox] tracker, report in
+          mailbox.send(.event(.track(tracker: tracker, report)))
+        }
+      }
+      try notifier.replace(plan.notifications)
+    } catch {
+      next.end(but: before.parts)
+      throw error
     }
     if next.link == nil, !isUnreleased { next.link = makeLink(plan) }
-    parts.withLock { $0 = next }
+    previous.withLock { $0 = before }
+    state.withLock { $0 = State(parts: next, notifications: plan.notifications) }
     return (next, change)
+  }
+
+  /// What the last `prepare` made is not put in place: all is as before. On the thread that called it.
+  func takeBack() {
+    let before = previous.withLock { $0 }
+    let refused = state.withLock { state in
+      defer { state = before }
+      return state
+    }
+    refused.parts.end(but: before.parts)
+    do { try notifier.replace(before.notifications) } catch {
+      log.write(.error, "the notifications of a configuration that was withdrawn stay until the next reload: \(error)")
+    }
   }
 
   private var isUnreleased: Bool {

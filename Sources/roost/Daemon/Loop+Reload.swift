@@ -15,11 +15,13 @@ extension Loop {
     let plan: DaemonPlan
     let parts: Equipment.Parts
     let change: ProxyEngine.Change?
-    /// Called when it is in place.
-    let done: @Sendable () -> Void
+    /// Whoever asked may have given up.
+    let proposal: Proposal
   }
 
   func install(_ new: Installation) {
+    guard new.proposal.take() else { return }
+    defer { new.proposal.done() }
     let now = Clock.now()
     let old = plan
     let changesChecks = old.probes != new.plan.probes || old.node.services != new.plan.node.services
@@ -51,7 +53,6 @@ extension Loop {
     sendBackendStates(changedSince: old)
     for interface in interfaces.values.sorted(by: { $0.name < $1.name }) { follow(interface, at: now) }
     for vip in settings.vips.indices { fence.recharge(vip) }
-    new.done()
   }
 
   /// Probes in flight of checks that are no more, or others. The node itself gives up those of a service whose settings differ, and asks

@@ -49,6 +49,22 @@ final class Loop {
     let guardian: GuardianKeeper.Condition
     /// Why what a crash leaves behind may stay; nil where all is written down.
     let journalTrouble: String?
+    let strays: Set<Stray>
+  }
+
+  /// An address of a VIP that another program has put on this machine.
+  struct Stray: Sendable, Hashable {
+    let address: IPAddress
+    let prefixLength: Int
+    let interface: String
+
+    var words: String {
+      "another program has put \(address)/\(prefixLength) on \(interface): while another node owns the VIP, two machines answer for it"
+    }
+    /// What to do about it.
+    var advice: String {
+      "remove it there (ip address del \(address)/\(prefixLength) dev \(interface)), and from what configures \(interface)"
+    }
   }
 
   /// The parts that effects go to.
@@ -93,6 +109,7 @@ final class Loop {
   var fence = Fence()
   private var troubles: [String: Trouble] = [:]
   private var journalTrouble: String?
+  private var strays: Set<Stray> = []
   /// Interfaces of VIPs of which nothing was reported yet.
   private var unseen: Set<String>
   /// Another process is taking this one's place.
@@ -175,7 +192,7 @@ final class Loop {
         Snapshot(
           plan: plan, node: node, now: Clock.now(), wall: Clock.wall(), statistics: reactor.statistics,
           unsent: elections.failures, authentication: elections.authentication, guardian: parts.guardian.condition,
-          journalTrouble: journalTrouble))
+          journalTrouble: journalTrouble, strays: strays))
     case .addresses(let report): receive(report)
     case .unheard(let interface, let error): trouble(on: interface, because: error, at: Clock.now())
     case .peer(let report): receive(report)
@@ -218,9 +235,14 @@ final class Loop {
       )
     case .swept(let removal): parts.log.write(.notice, "removed what an earlier life left behind: \(removal)")
     case .foreign(let vip, let address, let length, let interface):
+      let stray = Stray(address: address, prefixLength: length, interface: interface)
+      strays.insert(stray)
+      parts.log.write(.warning, "vip \(settings.vips[vip].name): \(stray.words); \(stray.advice)")
+    case .foreignGone(let vip, let address, let length, let interface):
+      let stray = Stray(address: address, prefixLength: length, interface: interface)
+      guard strays.remove(stray) != nil else { break }
       parts.log.write(
-        .warning,
-        "vip \(settings.vips[vip].name): another program has put \(address)/\(length) on \(interface); remove it there")
+        .notice, "vip \(settings.vips[vip].name): \(address)/\(length) of another program is gone from \(interface)")
     case .duplicate(let vip, let address): give(.address(vip: vip, .duplicate(address)), at: now)
     case .claimed(let vip, let address, let mac): give(.address(vip: vip, .claimed(address, by: mac)), at: now)
     case .journal(let trouble): parts.log.write(.warning, trouble)

@@ -441,7 +441,7 @@ final class ReloadCoordinator: Sendable {
       do throws(Daemon.Failure) {
         new = try DaemonPlan(configuration, name: name, interfaces: interfaces, after: plan)
       } catch {
-        throw Refusal(text: "\(error)")
+        throw Refusal(text: error.words)
       }
       // What goes keeps its place until the next change, so there may be more places than VIPs.
       guard new.node.vips.count <= OwnershipRecord.maximumCapacity else {
@@ -455,7 +455,7 @@ final class ReloadCoordinator: Sendable {
     private func change(to new: DaemonPlan, _ reading: Reading) throws(Refusal) -> Report {
       let difference = plan.configuration.difference(to: new.configuration)
       let disagreements = new.disagreements(with: plan, linked: linked())
-      do { try install(new) } catch { throw Refusal(text: "\(error)") }
+      do { try install(new) } catch { throw Refusal(text: (error as? Daemon.Failure)?.words ?? "\(error)") }
       plan = new
       let lines = difference.lines + difference.needRestart.map { "\($0) (from the next start)" }
       chronicle.report(

@@ -65,7 +65,7 @@ private struct StatusMaker {
       config_hash: plan.configuration.hash,
       loop: loop(snapshot.statistics, snapshot.guardian),
       vips: snapshot.node.vips.indices.filter { !snapshot.node.vips[$0].settings.isVacant }.map {
-        vip(snapshot.node.vips[$0], unsent: snapshot.unsent[$0], snapshot.authentication[$0], clock)
+        vip($0, snapshot, clock)
       },
       services: snapshot.node.services.indices.compactMap { service($0, snapshot.node, clock) },
       peers: peers(snapshot))
@@ -82,7 +82,7 @@ private struct StatusMaker {
     return StatusReport.SplitBrain(
       vip: node.vips[vip].settings.name,
       owners: split.owners.map { owner in
-        if case .address(let address) = owner { nodeName(address) } else { "\(owner)" }
+        if case .address(let address) = owner { nodeName(address, vip, node) } else { "\(owner)" }
       }, since: clock.text(split.since), heard_from: split.heard?.description)
   }
 
@@ -107,20 +107,27 @@ private struct StatusMaker {
 
   // MARK: VIPs
 
-  private func vip(
-    _ vip: VirtualAddress, unsent: UInt64, _ authentication: AuthenticationCounters?, _ clock: Times
-  ) -> StatusReport.VIP {
+  private func vip(_ place: Int, _ snapshot: Loop.Snapshot, _ clock: Times) -> StatusReport.VIP {
+    let vip = snapshot.node.vips[place]
+    let (unsent, authentication) = (snapshot.unsent[place], snapshot.authentication[place])
     var owner: String?
+    var address: String?
     if vip.state == .active {
       owner = plan.name
     } else if vip.state == .backup, let heard = vip.router?.owner {
-      owner = nodeName(heard.address)
+      owner = nodeName(heard.address, place, snapshot.node)
+      if configuredName(heard.address) == nil { address = heard.address.description }
     }
-    return StatusReport.VIP(
+    var report = StatusReport.VIP(
       name: vip.settings.name, addresses: vip.settings.addresses.map(\.description), interface: vip.settings.interface,
       state: vip.state.rawValue, owner: owner, priority: vip.router.map { Int($0.settings.priority) },
       since: vip.since.map(clock.text), reason: vip.reason, announcements: vip.announcements,
       interval_ms: vip.router.map { $0.interval.milliseconds }, adverts: adverts(vip.router, unsent, authentication))
+    report.owner_address = address
+    let warnings = snapshot.strays.filter { vip.settings.addresses.contains($0.address) }
+      .map { StatusReport.Warning(text: $0.words, advice: $0.advice) }.sorted { $0.text < $1.text }
+    if !warnings.isEmpty { report.warnings = warnings }
+    return report
   }
 
   private func adverts(
@@ -140,10 +147,14 @@ private struct StatusMaker {
     return adverts
   }
 
-  /// A node of the cluster by an address of its; else the address, for a stranger's advert is worth seeing. An IPv6 link-local
-  /// address, from which IPv6 adverts come, is in nobody's configuration.
-  private func nodeName(_ address: IPAddress) -> String {
-    plan.configuration.cluster.nodes.first { $0.addresses.contains(address) }?.name ?? address.description
+  /// A node of the cluster by an address of its, or by what it says over the peer link: an IPv6 link-local address, from which IPv6
+  /// adverts come, is in nobody's configuration. Else the address, for a stranger's advert is worth seeing.
+  private func nodeName(_ address: IPAddress, _ vip: Int, _ node: Node) -> String {
+    configuredName(address) ?? node.peer(advertisingFrom: address, ofVIP: vip) ?? address.description
+  }
+
+  private func configuredName(_ address: IPAddress) -> String? {
+    plan.configuration.cluster.nodes.first { $0.addresses.contains(address) }?.name
   }
 
   // MARK: Services
@@ -197,10 +208,10 @@ private struct StatusMaker {
   private func peers(_ snapshot: Loop.Snapshot) -> [StatusReport.Peer] {
     let linked = link?.snapshot() ?? []
     return plan.configuration.cluster.nodes.filter { $0.name != plan.name }.map { peer in
-      let heard = snapshot.node.vips
-        .compactMap { $0.router?.owner }
-        .filter { peer.addresses.contains($0.address) }
-        .map(\.heard).max()
+      let heard = snapshot.node.vips.indices
+        .compactMap { vip in snapshot.node.vips[vip].router?.owner.map { (vip, $0) } }
+        .filter { nodeName($1.address, $0, snapshot.node) == peer.name }
+        .map(\.1.heard).max()
       let longest = snapshot.node.vips.compactMap { $0.router?.interval }.max() ?? .seconds(1)
       let isHeard = heard.map { snapshot.now - $0 < longest * 3 } ?? false
       var report = StatusReport.Peer(

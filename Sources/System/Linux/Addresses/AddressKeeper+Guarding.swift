@@ -42,7 +42,7 @@ extension AddressKeeper {
       noteForeign(address, removed: removed)
     case .link(let link, _):
       for entry in entries.indices where concerns(link, entry) { entries[entry].needsLook = true }
-      foreign = foreign.filter { table.link(at: $0.index) != nil }
+      for found in foreign.keys where table.link(at: found.index) == nil { forget(found) }
     default: break
     }
   }
@@ -67,10 +67,7 @@ extension AddressKeeper {
 
   private func noteForeign(_ address: AddressRecord, removed: Bool) {
     let found = Foreign(address: address.address, index: address.index, prefixLength: address.prefixLength)
-    if removed {
-      foreign.remove(found)
-      return
-    }
+    if removed { return forget(found) }
     guard let link = table.link(at: address.index), !link.isLoopback,
       let entry = entries.firstIndex(where: { $0.vip.addresses.contains(address.address) })
     else { return }
@@ -79,11 +76,19 @@ extension AddressKeeper {
     let isAtHome =
       address.isVIP(address.address)
       && (link.index == currentIndex(entry, family) || link.name == entries[entry].vip.device(family))
-    guard !isAtHome, foreign.insert(found).inserted else { return }
+    guard !isAtHome, foreign.updateValue(link.name, forKey: found) == nil else { return }
     counting.count { $0.foreign += 1 }
     report(
       .foreign(
         entries[entry].vip.id, address.address, prefixLength: address.prefixLength, interface: link.name))
+  }
+
+  private func forget(_ found: Foreign) {
+    guard let interface = foreign.removeValue(forKey: found),
+      let entry = entries.firstIndex(where: { $0.vip.addresses.contains(found.address) })
+    else { return }
+    report(
+      .foreignGone(entries[entry].vip.id, found.address, prefixLength: found.prefixLength, interface: interface))
   }
 
   // MARK: Where it must be

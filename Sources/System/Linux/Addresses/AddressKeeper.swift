@@ -85,8 +85,8 @@ final class AddressKeeper {
 
   var queue = AnnouncementQueue()
   var gateways = GatewayCache()
-  /// Addresses with a wrong prefix length, or on a wrong interface, that were reported.
-  var foreign: Set<Foreign> = []
+  /// Addresses with a wrong prefix length, or on a wrong interface, that were reported, and the interface's name.
+  var foreign: [Foreign: String] = [:]
   var listening: Set<Int32> = []
   /// The devices of virtual MACs that were told.
   var toldDevices: [DeviceOfVIP: Int32] = [:]

@@ -53,6 +53,8 @@ public final class AddressThread: Sendable {
     case swept(Removal)
     /// The address is on that interface with another prefix length: another program's doing, which this one leaves alone.
     case foreign(Int, IPAddress, prefixLength: Int, interface: String)
+    /// It is there no longer.
+    case foreignGone(Int, IPAddress, prefixLength: Int, interface: String)
     /// The kernel found that another machine has this IPv6 address (`dadfailed`).
     case duplicate(Int, IPAddress)
     /// Another machine says of an address that is held here that it is at that MAC. So often only as a bucket lets through.

@@ -162,7 +162,7 @@ public final class Reactor {
   ///   - onTurn: called once a turn, with the time at its end: a place for beats and for what is done once a batch.
   ///   - deadline: when `onDeadline` is wanted at the latest; asked before each wait.
   ///   - onDeadline: called with a time not before the deadline. What had arrived by that time has been handled,
-  ///     unless it keeps arriving faster than it is read (then after `drainRounds`).
+  ///     unless it keeps arriving faster than it is read (then after `longestDrain`).
   public func run(
     onWake: () -> Void = {}, onTurn: (Instant) -> Void = { _ in }, deadline: () -> Instant? = { nil },
     onDeadline: (Instant) -> Void = { _ in }
@@ -200,7 +200,9 @@ public final class Reactor {
     var now = Clock.now()
     if let due = deadline(), now >= due, !isStopping {
       // `now` was read first: whatever had arrived by then is in the sockets, and is read here.
-      for _ in 0..<Self.drainRounds {
+      for round in 0..<Self.mostRounds {
+        // A flood never ends; what a loop that was stopped for a while finds does, and earlier.
+        if round >= Self.leastRounds, Clock.now() - now >= Self.longestDrain { break }
         let count = try poll()
         onWake()
         if count == 0 { break }
@@ -218,8 +220,12 @@ public final class Reactor {
     onTurn(now)
   }
 
-  /// So that a flood cannot hold up a deadline.
-  private static let drainRounds = 8
+  /// How often the sockets are read before a deadline is acted on, at least and at most, while something waits in them, and how long
+  /// that may go on between the two. A handler reads a portion, so one round is not enough for what gathered in a stall; a flood that is
+  /// as fast as the reader must not hold a deadline up.
+  private static let leastRounds = 8
+  private static let mostRounds = 64
+  private static let longestDrain = Duration.milliseconds(10)
 
   private func dispatch(_ count: Int) {
     for index in 0..<count {

@@ -121,11 +121,18 @@ public final class VRRPSocket {
 
   // MARK: Receiving
 
-  /// The next message, nil when none waits. What has a senseless IP header is counted and left out.
-  /// - Parameter buffer: 1,500 bytes hold any advert; what is longer is cut.
-  public func receive(into buffer: UnsafeMutableRawBufferPointer) throws(SystemError) -> Received? {
+  /// How many packets are read in one go. Whoever floods the link must not keep a loop from all else; the socket stays readable, so
+  /// what is left comes with the next turn.
+  public static let portion = 256
+
+  /// The next message, nil when none waits, or when no more may be looked at. What has a senseless IP header is counted and left out.
+  /// - Parameters:
+  ///   - buffer: 1,500 bytes hold any advert; what is longer is cut.
+  ///   - most: so many packets may be looked at, good ones or not; counted down. 0 afterwards: more may wait.
+  public func receive(into buffer: UnsafeMutableRawBufferPointer, most: inout Int) throws(SystemError) -> Received? {
     var ancillary = clinux_received()
-    while true {
+    while most > 0 {
+      most -= 1
       let count = clinux_vrrp_receive(descriptor, buffer.baseAddress, buffer.count, &ancillary)
       if count < 0 {
         switch errno {
@@ -149,6 +156,13 @@ public final class VRRPSocket {
       }
       malformed &+= 1
     }
+    return nil
+  }
+
+  /// The same, of a portion at most.
+  public func receive(into buffer: UnsafeMutableRawBufferPointer) throws(SystemError) -> Received? {
+    var most = Self.portion
+    return try receive(into: buffer, most: &most)
   }
 
   // MARK: Sending

@@ -46,7 +46,7 @@ extension FaultDriver {
   }
 
   func standby(_ node: String) throws(LabError) {
-    try give(["node", "standby"], to: node)
+    try give(["node", "standby", "--force"], to: node)
     onStandby.insert(node)
   }
 
