@@ -23,6 +23,8 @@ public struct Resumption: Sendable, Hashable {
     public var arrivedBy: UInt64?
     /// The peer that it was moved to, by name: it is left alone there.
     public var leftAlone: String?
+    /// The sequence of the last advert that was signed for it: those of the other process come after it, whatever the clock says.
+    public var signed: UInt64?
   }
 
   public struct Backend: Sendable, Hashable {
@@ -51,7 +53,7 @@ public struct Resumption: Sendable, Hashable {
 
 extension Resumption {
   /// Of the bytes. A process that doesn't know it refuses, and the other one goes on.
-  static let form: UInt8 = 1
+  static let form: UInt8 = 2
 
   public var bytes: [UInt8] {
     var bytes: [UInt8] = []
@@ -114,6 +116,8 @@ extension Resumption.VIP {
     if let arrivedBy { BytesOut.number(arrivedBy, &bytes) }
     BytesOut.flag(leftAlone != nil, &bytes)
     if let leftAlone { BytesOut.text(leftAlone, &bytes) }
+    BytesOut.flag(signed != nil, &bytes)
+    if let signed { BytesOut.number(signed, &bytes) }
     BytesOut.flag(router != nil, &bytes)
     guard let router else { return }
     BytesOut.flag(router.isActive, &bytes)
@@ -143,6 +147,7 @@ extension Resumption.VIP {
     reason = try bytes.text()
     if try bytes.flag() { arrivedBy = try bytes.number() }
     if try bytes.flag() { leftAlone = try bytes.text() }
+    if try bytes.flag() { signed = try bytes.number() }
     guard try bytes.flag() else { return }
     let isActive = try bytes.flag()
     // "Never" and "always" are times, too: the whole range is good here.

@@ -86,7 +86,7 @@ private func webhook(_ server: Server, authorization: String? = nil, timeout: Du
   notifier.tell("active", json(1))
   #expect(eventually { folder.lines("out").count == 1 })
   #expect(eventually { said.all.count == 1 })
-  #expect(said.all == ["slow was not told after 1 attempts: it took longer than 0.5 seconds, and was killed"])
+  #expect(said.all == ["slow was not told after 1 attempts: it took longer than 500 ms, and was killed"])
   let child = try #require(Int32(folder.lines("child").first ?? ""))
   // A zombie of init's is gone, too, for our purposes.
   #expect(eventually { kill(child, 0) != 0 || isZombie(child) })

@@ -52,10 +52,20 @@ import Wire
     #expect(outputs.last == .becameActive(.left(node11)))
   }
 
-  @Test func `waits its skew when somebody else says it`() {
+  @Test func `takes no notice of somebody else's while the owner advertises`() {
     var rig = Rig.backup()
     _ = rig.hear(254)
     _ = rig.handle(.successor(true))
+    let left = rig.left
+    #expect(rig.hear(0, from: node13) == [])
+    #expect(rig.left == left)
+  }
+
+  @Test func `waits its skew when somebody else says it, an interval after the owner's last advert`() {
+    var rig = Rig.backup()
+    _ = rig.hear(254)
+    _ = rig.handle(.successor(true))
+    rig.pass(.milliseconds(100))
     #expect(rig.hear(0, from: node13) == [])
     #expect(rig.left == .nanoseconds(21_875_000))
   }

@@ -209,6 +209,8 @@ extension VirtualRouter {
   private mutating func hearFarewell(_ source: IPAddress, _ now: Instant, _ emit: (Output) -> Void) {
     // Only the owner names a successor. From anybody else a priority 0 is worth the RFC's skew, and no more.
     let isOwners = owner?.address == source
+    // And nothing where another one has just advertised: a successor may be heard before the farewell of the one that it follows.
+    if let owner, !isOwners, now.nanoseconds &- owner.heard.nanoseconds < activeInterval { return }
     departed = source
     owner = nil
     // Never later than what was waited for anyway: a stream of priority 0 must not keep a backup waiting for ever.

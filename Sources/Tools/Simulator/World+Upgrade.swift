@@ -43,7 +43,7 @@ extension World {
     respawnGuardian(node)
     movements.ended(node)
     peers.forget(node)
-    adverts.begin(node)
+    adverts.succeed(node)
     let settings = files.current(node)
     files.running[node] = settings
     for vip in 0..<vips {

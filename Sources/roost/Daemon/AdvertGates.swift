@@ -86,7 +86,9 @@ struct AdvertGates {
     guard origin != origins[vip] else { return }
     origins[vip] = origin
     gates[vip] = origin.map { AdvertGate(settings, for: $0.router) }
+    let last = lastSequence(of: vip)
     signers[vip] = origin.flatMap { AdvertSigner(settings, for: $0.router) }
+    if let last { advance(vip, past: last) }
     isDerived[vip] = origin != nil && secrets.isDerived[vip]
     windows[vip] = .max
     if case .window(let window) = settings.freshness { windows[vip] = Int32(clamping: window.components.seconds) }
@@ -163,7 +165,15 @@ struct AdvertGates {
   }
 
   /// The sequence of the last advert that was signed, for who signs after this process: nil before the first.
-  func lastSequence(of vip: Int) -> UInt64? { signers.indices.contains(vip) ? signers[vip]?.last.rawValue : nil }
+  func lastSequence(of vip: Int) -> UInt64? {
+    guard signers.indices.contains(vip), let last = signers[vip]?.last.rawValue, last > 0 else { return nil }
+    return last
+  }
+
+  /// What is signed for the VIP comes after that, even while the clock is being put back.
+  mutating func advance(_ vip: Int, past sequence: UInt64) {
+    if signers.indices.contains(vip) { signers[vip]?.advance(past: AuthenticationSequence(rawValue: sequence)) }
+  }
 
   /// Index of the key that signs now; nil where adverts of that VIP are not signed.
   func signingKey(of vip: Int) -> Int? { signers.indices.contains(vip) ? signers[vip]?.signingKey : nil }

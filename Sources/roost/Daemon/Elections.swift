@@ -240,6 +240,9 @@ extension Elections {
   /// The sequence of the last signed advert of a VIP, for the guardian to sign after it.
   func lastSequence(of vip: Int) -> UInt64? { gates.lastSequence(of: vip) }
 
+  /// Another process has signed up to there.
+  func advance(_ vip: Int, past sequence: UInt64) { gates.advance(vip, past: sequence) }
+
   /// The key that signs a VIP's adverts now, for the guardian.
   func signingKey(of vip: Int) -> AdvertKey? { gates.signingKey(of: vip) }
 

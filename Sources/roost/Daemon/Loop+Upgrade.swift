@@ -57,13 +57,13 @@ extension Loop {
           parts.addresses.renew(vip, generation: generation, lease: settings.vips[vip].lease)
         }
       }
-      answer(.success(node.resumption.bytes))
+      answer(.success(handedState.bytes))
     case .fallSilent(let answer):
       guard case .offered = handing, node.obstacleToResumption == nil else {
         return answer(.failure(.init(text: "a VIP came or went meanwhile; try again")))
       }
       handing = .silent
-      answer(.success(node.resumption.bytes))
+      answer(.success(handedState.bytes))
     case .goOn:
       handing = .no
       if stopIsDue { stop() }
@@ -74,6 +74,18 @@ extension Loop {
       reactor.stop()
     }
   }
+
+  /// The node's state, and what only the loop knows.
+  private var handedState: Resumption {
+    var all = node.resumption
+    for index in all.vips.indices {
+      guard let vip = place(named: all.vips[index].name) else { continue }
+      all.vips[index].signed = elections.lastSequence(of: vip)
+    }
+    return all
+  }
+
+  private func place(named name: String) -> Int? { settings.vips.firstIndex { !$0.isVacant && $0.name == name } }
 
   // MARK: The new one
 
@@ -106,6 +118,9 @@ extension Loop {
         succession.giveUp("\(error)")
       }
       succession.enter(.acting)
+      for known in resumption.vips {
+        if let signed = known.signed, let vip = place(named: known.name) { elections.advance(vip, past: signed) }
+      }
       give(.resume(resumption), at: Clock.now())
       ServiceManager.tookOver(status)
       succession.channel.send(.done)
