@@ -20,7 +20,7 @@ struct ElectionsTests {
     let elections = Elections(try DaemonPlan(configuration, name: "lb1", interfaces: ["lo"]))
     let socket = try VRRPSocket(interface: "lo", index: 1, family: .ipv4)
     let message: [UInt8] = [0x31, 51, 254, 1, 0, 100, 0xAB, 0xCD, 10, 254, 0, 100]
-    let sender = Glibc.socket(AF_INET, Int32(SOCK_RAW), 112)
+    let sender = Glibc.socket(AF_INET, Int32(SOCK_RAW.rawValue), 112)
     defer { close(sender) }
     for _ in 0..<VRRPSocket.portion + 50 {
       let loopback = UInt32(0x7F00_0001).bigEndian

@@ -48,7 +48,8 @@ extension Daemon {
     }
     do {
       let (parts, change) = try equipment.prepare(plan)
-      mailbox.send(.install(.init(plan: plan, parts: parts, change: change) {}))
+      // Nobody waits for it, so nobody withdraws it.
+      mailbox.send(.install(.init(plan: plan, parts: parts, change: change, proposal: try Proposal())))
     } catch {
       log.write(.error, "\(error)")
     }
