@@ -204,6 +204,20 @@ final class Pair {
     return (two, none)
   }
 
+  /// Both start, lb1 stops, comes back, dies, and comes back again; says how long each took.
+  func takeTurns() async throws {
+    try await phase("start", owner: "lb1") {
+      for node in machines.nodes { try machines.startDaemon(node) }
+    }
+    try await phase("stop", owner: "lb2") { machines.signalDaemon("lb1", SIGTERM) }
+    try await awaitEnd(of: "lb1")
+    try await phase("return", owner: "lb1") { try machines.startDaemon("lb1") }
+    try await phase("death", owner: "lb2", alone: false) { try kill("lb1") }
+    try await revive("lb1")
+    try await phase("return", owner: "lb1") { try machines.startDaemon("lb1") }
+    print(report)
+  }
+
   /// Once it has ended, a daemon can be started again.
   func awaitEnd(of node: String) async throws {
     try await eventually("\(node)'s daemon ends", seen: { words }) {

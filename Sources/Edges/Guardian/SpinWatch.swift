@@ -13,7 +13,7 @@ struct SpinWatch {
 
   private let folder: String
   private let thread: Int32
-  private var last: (burnt: Duration, at: Instant)?
+  private var last: (awake: Duration, at: Instant)?
   /// When it began to seem restless: its processor time, and its pauses, then.
   private var restless: (burnt: Duration, pauses: UInt64)?
 
@@ -25,14 +25,14 @@ struct SpinWatch {
   /// Gives what the loop burnt where that was too much, and it is demoted.
   mutating func look(at now: Instant) -> Duration? {
     if let last, now - last.at < Self.interval { return nil }
-    guard clinux_thread_policy(thread) == Int32(SCHED_FIFO), let burnt = processorTime else {
+    guard clinux_thread_policy(thread) == Int32(SCHED_FIFO), let (burnt, awake) = times else {
       last = nil
       restless = nil
       return nil
     }
-    defer { last = (burnt, now) }
-    // Cheap first: who left the processor for a tenth of the time has slept, or was not alone.
-    guard let last, (burnt - last.burnt) * 10 > (now - last.at) * 9 else {
+    defer { last = (awake, now) }
+    // Cheap first: who neither ran nor waited for a processor for a tenth of the time has slept.
+    guard let last, (awake - last.awake) * 10 > (now - last.at) * 9 else {
       restless = nil
       return nil
     }
@@ -46,10 +46,14 @@ struct SpinWatch {
     return since
   }
 
-  /// The first number of schedstat: nanoseconds on a processor.
-  private var processorTime: Duration? {
+  /// On a processor, and that with the time in which it waited for one: the first two numbers of schedstat, nanoseconds.
+  private var times: (burnt: Duration, awake: Duration)? {
     guard let text = WatchedProcess.read("\(folder)/schedstat", capacity: 128) else { return nil }
-    return Int64(String(decoding: text.prefix { 48...57 ~= $0 }, as: UTF8.self)).map { .nanoseconds($0) }
+    let numbers = text.split(separator: UInt8(ascii: " ")).prefix(2).compactMap {
+      Int64(String(decoding: $0, as: UTF8.self))
+    }
+    guard numbers.count == 2 else { return nil }
+    return (.nanoseconds(numbers[0]), .nanoseconds(numbers[0]) + .nanoseconds(numbers[1]))
   }
 
   /// How often it went to sleep by itself.
