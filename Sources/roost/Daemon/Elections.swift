@@ -47,7 +47,6 @@ final class Elections {
   private var failuresInARow: [Int]
   private var tables: [Table] = []
   private var gates: AdvertGates
-  /// For each VIP.
   /// What is signed is put together here, again and again.
   private var signed: [UInt8] = []
 
